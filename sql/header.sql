@@ -1,0 +1,1 @@
+\echo Use "CREATE EXTENSION mktg" to load this file. \quit

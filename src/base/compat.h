@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *		Differences between server versions, under the newest API's names.
+ *
+ * IDENTIFICATION
+ *		src/base/compat.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_BASE_COMPAT_H
+#define MKTG_BASE_COMPAT_H
+
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+
+#if PG_VERSION_NUM < 150000
+#error "mktg needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM < 170000
+#include "storage/backendid.h"
+
+/* 17 numbers backends from 0 by their place in the process array */
+#define MyProcNumber	(MyBackendId - 1)
+#endif
+
+/* The running transaction, told apart from the backend's earlier ones. */
+static inline LocalTransactionId
+mktg_transaction_id(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
+#endif
+}
+
+#endif

@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.c
+ *		Statements the rooms run, and the check of the schema they run on.
+ *
+ * IDENTIFICATION
+ *		src/base/query.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+
+#include "base/base.h"
+#include "base/compat.h"
+
+void
+mktg_begin(void)
+{
+	mktg_require_schema();
+	SPI_connect();
+}
+
+void
+mktg_end(void)
+{
+	SPI_finish();
+}
+
+/*
+ * Is the schema there and known?  If not, "detail" says why.  The answer is
+ * remembered for the transaction: migrate() takes a lock nobody else holds.
+ */
+bool
+mktg_schema_ready(const char **detail)
+{
+	static LocalTransactionId checked_in = InvalidLocalTransactionId;
+	static MktgQuery version_query = {
+		"SELECT max(version) FROM mktg.schema_version"
+	};
+	Oid			namespace_oid;
+	int32		version;
+	bool		snapshot_pushed = false;
+
+	*detail = NULL;
+	if (mktg_transaction_id() == checked_in)
+		return true;
+
+	namespace_oid = get_namespace_oid("mktg", true);
+	if (!OidIsValid(namespace_oid) ||
+		!OidIsValid(get_relname_relid("schema_version", namespace_oid)))
+	{
+		*detail = "not installed";
+		return false;
+	}
+
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		snapshot_pushed = true;
+	}
+	SPI_connect();
+	mktg_run(&version_query, NULL);
+	version = mktg_int32_at(0, 1);
+	SPI_finish();
+	if (snapshot_pushed)
+		PopActiveSnapshot();
+
+	if (version != MKTG_SCHEMA_VERSION)
+	{
+		*detail = psprintf("schema version %d, library knows version %d",
+						   version, MKTG_SCHEMA_VERSION);
+		return false;
+	}
+	checked_in = mktg_transaction_id();
+	return true;
+}
+
+void
+mktg_require_schema(void)
+{
+	const char *detail;
+
+	if (mktg_schema_ready(&detail))
+		return;
+	if (strcmp(detail, "not installed") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_NOT_INSTALLED),
+				 errmsg("mktg is not installed in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errhint("Run SELECT mktg.install();")));
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_SCHEMA_VERSION),
+			 errmsg("mktg cannot work on this schema version"),
+			 errdetail("This is %s.", detail),
+			 errhint("Run SELECT mktg.migrate(), or install the library that belongs to the schema.")));
+}
+
+/* Plan once, keep for the backend's life. */
+static void
+prepare(MktgQuery *query)
+{
+	SPIPlanPtr	plan = SPI_prepare(query->sql, query->nargs, query->argtypes);
+
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
+	query->plan = plan;
+}
+
+/* Give a statement over whole tables the memory that maintenance gets. */
+static int
+raise_work_mem(void)
+{
+	int			nest = NewGUCNestLevel();
+	char		value[32];
+
+	if (maintenance_work_mem > work_mem)
+	{
+		snprintf(value, sizeof(value), "%d", maintenance_work_mem);
+		(void) set_config_option("work_mem", value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	/* compiling costs more than it saves on statements that run once */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
+uint64
+mktg_run(MktgQuery *query, const MktgArg *args)
+{
+	Datum		values[MKTG_MAX_ARGS];
+	char		nulls[MKTG_MAX_ARGS + 1];
+	int			result;
+
+	Assert(query->nargs <= MKTG_MAX_ARGS);
+	for (int i = 0; i < query->nargs; i++)
+	{
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+	nulls[query->nargs] = '\0';
+
+	if (query->bulk)
+	{
+		int			nest = raise_work_mem();
+
+		result = SPI_execute_with_args(query->sql, query->nargs, query->argtypes,
+									   values, nulls, false, 0);
+		AtEOXact_GUC(true, nest);
+	}
+	else
+	{
+		if (query->plan == NULL)
+			prepare(query);
+		result = SPI_execute_plan(query->plan, values, nulls, false, 0);
+	}
+	if (result < 0)
+		elog(ERROR, "could not run statement: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+MktgArg
+mktg_text_arg(const char *cstring)
+{
+	if (cstring == NULL)
+		return MKTG_NULL;
+	return MKTG_ARG(CStringGetTextDatum(cstring));
+}
+
+Datum
+mktg_value_at(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+bool
+mktg_null_at(uint64 row, int column)
+{
+	bool		isnull;
+
+	(void) mktg_value_at(row, column, &isnull);
+	return isnull;
+}
+
+int64
+mktg_int64_at(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mktg_value_at(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+int32
+mktg_int32_at(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mktg_value_at(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+bool
+mktg_bool_at(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mktg_value_at(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+char *
+mktg_text_at(uint64 row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+/* The function's result row, allocated for its caller. */
+Datum
+mktg_keep_row(FunctionCallInfo fcinfo, const MktgArg *columns)
+{
+	TupleDesc	tupdesc;
+	Datum		values[64];
+	bool		nulls[64];
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	Assert(tupdesc->natts <= 64);
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		values[i] = columns[i].value;
+		nulls[i] = columns[i].isnull;
+	}
+	return PointerGetDatum(SPI_returntuple(heap_form_tuple(tupdesc, values, nulls), tupdesc));
+}
+
+text *
+mktg_keep_text(const char *cstring)
+{
+	Size		length = strlen(cstring);
+	text	   *result = SPI_palloc(length + VARHDRSZ);
+
+	SET_VARSIZE(result, length + VARHDRSZ);
+	memcpy(VARDATA(result), cstring, length);
+	return result;
+}

@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * core.h
+ *		Plain C that knows nothing of PostgreSQL: compiled into the extension
+ *		and, alone, into unit tests and fuzzers.
+ *
+ * Nothing here keeps state between calls or reads files, settings or clocks.
+ * Memory comes from malloc and is the caller's to give back, as each
+ * declaration says; strings that come in need not end in NUL.
+ *
+ * IDENTIFICATION
+ *		src/core/core.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_CORE_H
+#define MKTG_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sockaddr;
+
+/* ---- buffer.c: a growing byte string ---- */
+
+typedef struct MktgBuffer
+{
+	char	   *data;			/* NUL after the last byte; NULL while empty */
+	size_t		length;
+	size_t		capacity;
+	size_t		limit;			/* most bytes it may hold; 0 = no limit */
+	bool		failed;			/* out of memory, or over the limit: nothing more is added */
+} MktgBuffer;
+
+extern void mktg_buffer_add(MktgBuffer *buffer, const char *bytes, size_t length);
+extern void mktg_buffer_puts(MktgBuffer *buffer, const char *string);
+extern void mktg_buffer_clear(MktgBuffer *buffer);	/* keeps the memory */
+extern void mktg_buffer_free(MktgBuffer *buffer);
+
+/* adds a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD */
+extern void mktg_buffer_json_string(MktgBuffer *buffer, const char *bytes, size_t length);
+
+/* ---- address.c: e-mail and E.164 phone addresses ---- */
+
+#define MKTG_MAX_EMAIL	254		/* RFC 5321, 4.5.3.1.3 less the brackets */
+#define MKTG_MAX_PHONE	16		/* '+' and 15 digits */
+#define MKTG_ADDRESS_BUFFER 256
+
+typedef enum MktgAddressResult
+{
+	MKTG_ADDRESS_OK,
+	MKTG_ADDRESS_EMPTY,			/* nothing but blanks */
+	MKTG_ADDRESS_TOO_LONG,
+	MKTG_ADDRESS_MALFORMED,
+	MKTG_ADDRESS_CONTROL,		/* control character, CR, LF or NUL inside */
+	MKTG_ADDRESS_NO_COUNTRY		/* phone number without + or 00 */
+} MktgAddressResult;
+
+/*
+ * The one written form of an address, NUL-terminated, into "out" of
+ * MKTG_ADDRESS_BUFFER bytes.  E-mail: blanks around it go, ASCII letters become small.
+ * Phone: spaces, dashes, dots, slashes and brackets go, 00 becomes +.
+ */
+extern MktgAddressResult mktg_email_normalize(const char *in, size_t length, char *out);
+extern MktgAddressResult mktg_phone_normalize(const char *in, size_t length, char *out);
+
+/* ---- template.c: texts with {{name}} in them ---- */
+
+typedef struct MktgTemplate MktgTemplate;
+
+typedef enum MktgEscape
+{
+	MKTG_ESCAPE_NONE,			/* plain text, subjects */
+	MKTG_ESCAPE_HTML			/* & < > " ' */
+} MktgEscape;
+
+/*
+ * Looks a name up.  Gives the value in *value, *length, valid until the next
+ * call, and true; false where there is no such name (renders as nothing).
+ */
+typedef bool (*MktgTemplateLookup) (void *context, const char *name, size_t name_length,
+									const char **value, size_t *length);
+
+typedef struct MktgTemplateError
+{
+	size_t		offset;			/* byte of the source the error is at */
+	char		message[128];
+} MktgTemplateError;
+
+/* NULL and *error on a text that is no template.  Free with mktg_template_free. */
+extern MktgTemplate *mktg_template_parse(const char *source, size_t length,
+										 MktgTemplateError *error);
+extern void mktg_template_free(MktgTemplate *tpl);
+
+/* Adds the rendered text to "out" (its limit holds); false if that failed. */
+extern bool mktg_template_render(const MktgTemplate *tpl, MktgEscape escape,
+								 MktgTemplateLookup lookup, void *context,
+								 MktgBuffer *out);
+
+/* calls "visit" once for each name in the text, as it stands there */
+extern void mktg_template_names(const MktgTemplate *tpl,
+								void (*visit) (void *context, const char *name, size_t length),
+								void *context);
+
+/* ---- signature.c: Standard Webhooks ---- */
+
+/*
+ * Decodes "whsec_BASE64" (the prefix may be missing) into key; gives its
+ * length, or -1 if it is not base64 of 24 to 64 bytes.
+ */
+extern int	mktg_webhook_secret(const char *secret, unsigned char key[64]);
+
+/* "v1,BASE64" over id.timestamp.body into out (64 bytes are enough); false if OpenSSL failed */
+extern bool mktg_webhook_sign(const unsigned char *key, size_t key_length,
+							  const char *id, int64_t timestamp,
+							  const char *body, size_t body_length,
+							  char out[64]);
+
+/* ---- netpolicy.c: which addresses a URL that came as data may reach ---- */
+
+/* public unicast only: hardening, section 2 */
+extern bool mktg_address_is_public(const struct sockaddr *address);
+
+/*
+ * Does "list", networks in CIDR form or single addresses with commas between
+ * them, hold the address?  A list that is none gives -1.
+ */
+extern int	mktg_address_in_list(const struct sockaddr *address, const char *list);
+
+/* ---- chance.c: pseudo-random numbers from names ---- */
+
+/* even in [0,1), the same for the same seed and text everywhere (SplitMix64 over FNV-1a) */
+extern double mktg_chance(uint64_t seed, const char *text, size_t length, unsigned int draw);
+
+/*
+ * Milliseconds to wait before attempt "attempt"+1: 2^attempt seconds up to an hour,
+ * or "retry_after_ms" if that is more; then up to a quarter more by "chance" in [0,1).
+ */
+extern int64_t mktg_backoff_ms(int attempt, int64_t retry_after_ms, double chance);
+
+/* Retry-After: seconds or an HTTP date, against "now" (Unix seconds); -1 if neither. Milliseconds, at most a day. */
+extern int64_t mktg_retry_after_ms(const char *value, int64_t now);
+
+/* ---- header.c ---- */
+
+/* no CR, LF, NUL or other control character but TAB: may stand in a header */
+extern bool mktg_header_safe(const char *bytes, size_t length);
+
+#endif

@@ -1,0 +1,225 @@
+/*-------------------------------------------------------------------------
+ *
+ * provider.h
+ *		Drivers, and the transport that carries their requests.
+ *
+ * Plain C over libcurl and core/, without PostgreSQL headers, so that the
+ * sending side can be tested, fuzzed and one day run outside the server.
+ * options.c alone knows the server: it is the validator of the foreign-data
+ * wrapper mktg_provider.
+ *
+ * A driver is one struct of functions.  It turns one or several messages into
+ * one request (build), and one reply into one outcome for each of them
+ * (classify).  Adding a driver is one file and one line in drivers.c.
+ *
+ * Nothing here raises an error by jumping; everything is said in outcomes.
+ * Only the worker process, after its fork, may call transport functions.
+ *
+ * IDENTIFICATION
+ *		src/provider/provider.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_PROVIDER_H
+#define MKTG_PROVIDER_H
+
+#include <curl/curl.h>
+
+#include "core/core.h"
+
+/* What became of one attempt. */
+typedef enum MktgOutcomeKind
+{
+	MKTG_OUTCOME_NONE,			/* not known yet */
+	MKTG_OUTCOME_SENT,			/* the provider has taken it */
+	MKTG_OUTCOME_RETRY,			/* surely not taken; may go again */
+	MKTG_OUTCOME_PERMANENT,		/* this message will never go: failed */
+	MKTG_OUTCOME_SUPPRESS,		/* nor will this address: bounced, and suppressed */
+	MKTG_OUTCOME_CONFIG,		/* credentials, account: the sender stops, the message waits */
+	MKTG_OUTCOME_DOUBT			/* nobody knows: on_doubt decides */
+} MktgOutcomeKind;
+
+#define MKTG_REASON_SIZE	256
+#define MKTG_PROVIDER_ID_SIZE 128
+
+typedef struct MktgOutcome
+{
+	MktgOutcomeKind kind;
+	int64_t		retry_after_ms; /* what the provider asked for; 0 = nothing */
+	char		provider_id[MKTG_PROVIDER_ID_SIZE];	/* empty = none */
+	char		reason[MKTG_REASON_SIZE];	/* for people; no address, no secret */
+	const char *report;			/* sandbox: "delivered" or "read" to be heard later, or NULL */
+} MktgOutcome;
+
+/* One message on its way.  Strings are the worker's and outlive the request. */
+typedef struct MktgDelivery
+{
+	int64_t		tenant_id;
+	int64_t		campaign_id;
+	int64_t		contact_id;
+	const char *ref;
+	const char *id;				/* our message id, as mktg.send() returns it */
+	int			attempt;		/* 1 for the first */
+	const char *channel;
+	const char *address;
+	const char *from_address;	/* these three NULL where the sender has none */
+	const char *from_name;
+	const char *reply_to;
+	const char *subject;		/* rendered; NULL where the template has none */
+	size_t		subject_length;
+	const char *html;
+	size_t		html_length;
+	const char *body;
+	size_t		body_length;
+	bool		hold;			/* on_doubt: never repeat what may have been taken */
+	int64_t		now;			/* Unix seconds, mktg's clock */
+	MktgOutcome outcome;
+} MktgDelivery;
+
+/* ---- options ---- */
+
+typedef struct MktgSetting
+{
+	const char *name;
+	const char *value;
+} MktgSetting;
+
+/* One option a driver knows.  check: NULL takes anything; else false with "why" filled. */
+typedef struct MktgOptionSpec
+{
+	const char *name;
+	bool		secret;			/* a credential: user mapping or credential file, never the server */
+	bool		required;
+	bool		(*check) (const char *value, char *why, size_t why_size);
+} MktgOptionSpec;
+
+/* ready-made checks */
+extern bool mktg_check_boolean(const char *value, char *why, size_t why_size);
+extern bool mktg_check_integer(const char *value, char *why, size_t why_size);	/* 0 to 2^31-1 */
+extern bool mktg_check_rate(const char *value, char *why, size_t why_size); /* 0 to 1 */
+extern bool mktg_check_networks(const char *value, char *why, size_t why_size);
+
+/* value of an option, or "fallback" */
+extern const char *mktg_setting(const MktgSetting *settings, int n, const char *name,
+								const char *fallback);
+
+/* ---- drivers ---- */
+
+typedef struct MktgDriver MktgDriver;
+typedef struct MktgRequest MktgRequest;
+
+/* An open provider: a driver with its options and credentials read. */
+typedef struct MktgProvider
+{
+	const MktgDriver *driver;
+	void	   *state;			/* the driver's own */
+	/* options every network driver has */
+	char	   *ca_file;		/* NULL: the system's */
+	char	   *proxy;			/* NULL: none; the environment is never asked */
+	long		timeout_ms;		/* whole request, default 30000 */
+	long		connect_timeout_ms; /* default 10000 */
+	long		max_connections;	/* requests open at once, default 64 */
+} MktgProvider;
+
+struct MktgDriver
+{
+	const char *name;
+	const MktgOptionSpec *options;	/* ends with a NULL name; the common ones not among them */
+	int			max_batch;		/* messages one request can carry */
+	bool		in_process;		/* no request: deliver() is called instead */
+	const char *protocols;		/* for libcurl, such as "https" or "http,https" */
+
+	/* reads the options; false with "why" filled.  close() frees. */
+	bool		(*open) (MktgProvider *provider, const MktgSetting *settings, int n,
+						 char *why, size_t why_size);
+	void		(*close) (MktgProvider *provider);
+
+	/*
+	 * Sets URL, headers and body of request->easy for request->deliveries.
+	 * A delivery that cannot be built gets its outcome here; false if none is left.
+	 */
+	bool		(*build) (MktgRequest *request);
+
+	/* gives every delivery without outcome its own, from request->result and the reply */
+	void		(*classify) (MktgRequest *request);
+
+	/* in_process: the outcome at once */
+	void		(*deliver) (MktgProvider *provider, MktgDelivery *delivery);
+};
+
+extern const MktgDriver *mktg_driver_find(const char *name);
+extern const MktgDriver *const mktg_drivers[];	/* ends with NULL */
+
+/* NULL with "why" filled if an option or credential will not do */
+extern MktgProvider *mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings,
+										int n, char *why, size_t why_size);
+extern void mktg_provider_close(MktgProvider *provider);
+
+/*
+ * Reads NAME=VALUE lines (blank lines and # comments aside) of a credential
+ * file: at most 64 KB, a regular file that only its owner may read.  Adds to
+ * settings[*n]; names and values are malloc'd.  False with "why" filled.
+ */
+extern bool mktg_credential_file(const char *path, MktgSetting *settings, int *n, int max,
+								 char *why, size_t why_size);
+
+/* ---- transport ---- */
+
+#define MKTG_REPLY_LIMIT	65536
+
+struct MktgRequest
+{
+	MktgProvider *provider;
+	CURL	   *easy;
+	MktgDelivery **deliveries;
+	int			count;
+
+	/* the driver's, freed or cleared by the transport when the request is done */
+	MktgBuffer	body;			/* sent by the transport where the driver filled it */
+	struct curl_slist *headers;
+	struct curl_slist *recipients;
+	curl_mime  *mime;
+
+	/* the transport's */
+	size_t		body_sent;
+	MktgBuffer	reply;			/* at most MKTG_REPLY_LIMIT; more ends the transfer */
+	bool		reply_too_long;
+	bool		refused_address;	/* the address policy closed the door */
+	char		retry_after[64];	/* header, empty = none */
+	char		error[CURL_ERROR_SIZE];
+	CURLcode	result;
+	long		status;			/* HTTP status or last SMTP code; 0 = no reply */
+	bool		may_have_arrived;	/* bytes of the request left this machine */
+	struct MktgRequest *next;
+};
+
+typedef struct MktgTransport MktgTransport;
+
+/* one multi handle behind one epoll descriptor; NULL if either could not be had */
+extern MktgTransport *mktg_transport_create(void);
+extern void mktg_transport_destroy(MktgTransport *transport);	/* drops open requests */
+extern int	mktg_transport_fd(const MktgTransport *transport);	/* readable when there is something to drive */
+extern long mktg_transport_timeout_ms(const MktgTransport *transport);	/* -1: none */
+extern void mktg_transport_drive(MktgTransport *transport);
+extern int	mktg_transport_open_requests(const MktgTransport *transport);
+
+/*
+ * Takes deliveries (at most the driver's max_batch) into one request.  The
+ * array is copied, the deliveries are not.  Outcomes of deliveries that could
+ * not even be built are set at once and the request then comes out of
+ * mktg_transport_finished() like any other.
+ */
+extern void mktg_transport_start(MktgTransport *transport, MktgProvider *provider,
+								 MktgDelivery **deliveries, int count);
+
+/*
+ * Deliveries of the next finished request, every one with its outcome, into
+ * done[0 .. driver's max_batch-1]; 0 if none has finished.
+ */
+extern int	mktg_transport_finished(MktgTransport *transport, MktgDelivery **done);
+
+/* retry, config, doubt or permanent as the HTTP status or libcurl's code says; drivers refine it */
+extern void mktg_classify_http(const MktgRequest *request, MktgOutcome *outcome);
+extern bool mktg_request_never_sent(const MktgRequest *request);
+
+#endif
