@@ -90,12 +90,9 @@ mktg_clock(PG_FUNCTION_ARGS)
 void
 mktg_require_tenant(int64 tenant)
 {
-	static MktgQuery query = {
-		"SELECT 1 FROM mktg.tenant WHERE tenant_id = $1", 1, {INT8OID}
-	};
-	MktgArg		args[] = {MKTG_ARG(Int64GetDatum(tenant))};
+	static MktgQuery query = MKTG_QUERY("SELECT 1 FROM mktg.tenant WHERE tenant_id = $1", INT8OID);
 
-	if (mktg_run(&query, args) == 0)
+	if (mktg_call(&query, MKTG_INT64(tenant)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_UNKNOWN_TENANT),
 				 errmsg("tenant " INT64_FORMAT " does not exist", tenant),
@@ -105,12 +102,10 @@ mktg_require_tenant(int64 tenant)
 void
 mktg_require_contact(int64 contact, int64 tenant)
 {
-	static MktgQuery query = {
-		"SELECT 1 FROM mktg.contact WHERE tenant_id = $1 AND contact_id = $2", 2, {INT8OID, INT8OID}
-	};
-	MktgArg		args[] = {MKTG_ARG(Int64GetDatum(tenant)), MKTG_ARG(Int64GetDatum(contact))};
+	static MktgQuery query = MKTG_QUERY("SELECT 1 FROM mktg.contact WHERE tenant_id = $1 AND contact_id = $2",
+										INT8OID, INT8OID);
 
-	if (mktg_run(&query, args) > 0)
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(contact)) > 0)
 		return;
 	mktg_require_tenant(tenant);
 	ereport(ERROR,
@@ -161,14 +156,11 @@ mktg_require_limit(const char *what, int32 limit)
 int32
 mktg_tenant_day(TimestampTz at, int64 tenant)
 {
-	static MktgQuery query = {
-		"SELECT ($1 AT TIME ZONE time_zone)::date FROM mktg.tenant WHERE tenant_id = $2",
-		2, {TIMESTAMPTZOID, INT8OID}
-	};
-	MktgArg		args[] = {MKTG_ARG(TimestampTzGetDatum(at)), MKTG_ARG(Int64GetDatum(tenant))};
+	static MktgQuery query = MKTG_QUERY("SELECT ($1 AT TIME ZONE time_zone)::date FROM mktg.tenant WHERE tenant_id = $2",
+										TIMESTAMPTZOID, INT8OID);
 	bool		isnull;
 
-	if (mktg_run(&query, args) == 0)
+	if (mktg_call(&query, MKTG_TIME(at), MKTG_INT64(tenant)) == 0)
 		mktg_require_tenant(tenant);
 	return DatumGetDateADT(mktg_value_at(0, 1, &isnull));
 }

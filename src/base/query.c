@@ -13,10 +13,11 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "base/compat.h"
@@ -42,9 +43,7 @@ bool
 mktg_schema_ready(const char **detail)
 {
 	static LocalTransactionId checked_in = InvalidLocalTransactionId;
-	static MktgQuery version_query = {
-		"SELECT max(version) FROM mktg.schema_version"
-	};
+	static MktgQuery version_query = MKTG_QUERY("SELECT max(version) FROM mktg.schema_version");
 	Oid			namespace_oid;
 	int32		version;
 	bool		snapshot_pushed = false;

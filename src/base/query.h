@@ -21,6 +21,8 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/timestamp.h"
 
 #define MKTG_MAX_ARGS	24
@@ -46,11 +48,28 @@ typedef struct MktgArg
 	bool		isnull;
 } MktgArg;
 
+/*
+ * MKTG_QUERY("SELECT ... $1 ... $2", INT8OID, TEXTOID): the types of the
+ * arguments follow the text.
+ */
+#define MKTG_QUERY_OF(is_bulk, text, ...) \
+	{.sql = (text), .bulk = (is_bulk), .argtypes = {__VA_ARGS__}, \
+	 .nargs = sizeof((Oid[]) {__VA_ARGS__}) / sizeof(Oid)}
+#define MKTG_QUERY(...)			MKTG_QUERY_OF(false, __VA_ARGS__)
+#define MKTG_BULK_QUERY(...)	MKTG_QUERY_OF(true, __VA_ARGS__)
+
 #define MKTG_ARG(d)		((MktgArg) {(d), false})
 #define MKTG_NULL		((MktgArg) {(Datum) 0, true})
 /* the n-th argument of the function being called, NULL kept */
 #define MKTG_FCARG(n)	((MktgArg) {PG_GETARG_DATUM(n), PG_ARGISNULL(n)})
-#define MKTG_TEXT(cstr)	mktg_text_arg(cstr)
+#define MKTG_TEXT(cstr)	mktg_text_arg(cstr)	/* a NULL pointer is NULL */
+#define MKTG_INT64(i)	MKTG_ARG(Int64GetDatum(i))
+#define MKTG_INT32(i)	MKTG_ARG(Int32GetDatum(i))
+#define MKTG_TIME(t)	MKTG_ARG(TimestampTzGetDatum(t))
+#define MKTG_DATE(d)	MKTG_ARG(DateADTGetDatum(d))
+
+/* mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name)) */
+#define mktg_call(query, ...)	mktg_run((query), (MktgArg[]) {__VA_ARGS__})
 
 extern void mktg_begin(void);
 extern void mktg_end(void);
