@@ -13,6 +13,7 @@ SQL_PARTS    = $(addprefix sql/,header.sql install.sql contact.sql template.sql 
                  provider.sql campaign.sql stats.sql delivery.sql acl.sql)
 SCHEMA_PARTS = $(addprefix sql/schema/,install.sql contact.sql template.sql \
                  delivery.sql campaign.sql stats.sql)
+ATTACH_PARTS = $(addprefix sql/schema/,trigger.sql view.sql)
 
 DATA_built = sql/mktg--$(EXTVERSION).sql
 
@@ -22,7 +23,7 @@ PG_CFLAGS   = -Wall -Wextra -Werror -fvisibility=hidden \
               -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK  = -lcurl -lcrypto
 
-EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/view_sql.h tmp
+EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/attach_sql.h tmp
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -36,8 +37,8 @@ STRINGIFY = sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/'
 
 src/install/schema_sql.h: $(SCHEMA_PARTS)
 	cat $(SCHEMA_PARTS) | $(STRINGIFY) > $@
-src/install/view_sql.h: sql/schema/view.sql
-	$(STRINGIFY) $< > $@
-src/install/install.o src/install/install.bc: src/install/schema_sql.h src/install/view_sql.h
+src/install/attach_sql.h: $(ATTACH_PARTS)
+	cat $(ATTACH_PARTS) | $(STRINGIFY) > $@
+$(addprefix src/install/install,.o .bc): src/install/schema_sql.h src/install/attach_sql.h
 
 $(OBJS): $(wildcard src/*.h src/*/*.h)

@@ -85,6 +85,4 @@ CREATE TABLE mktg.send_schedule (
 COMMENT ON TABLE mktg.send_schedule IS 'the plan: which positions of a campaign go out on which day';
 COMMENT ON COLUMN mktg.send_schedule.remaining IS 'recipients of the batch not yet queued or skipped';
 CREATE INDEX send_schedule_planned ON mktg.send_schedule (tenant_id, send_date) WHERE status = 'planned';
-
-CREATE TRIGGER campaign_guard BEFORE INSERT OR UPDATE ON mktg.campaign
-    FOR EACH ROW EXECUTE FUNCTION mktg._campaign_guard();
+CREATE INDEX send_schedule_position ON mktg.send_schedule (tenant_id, campaign_id, from_position);

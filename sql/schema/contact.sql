@@ -34,7 +34,7 @@ CREATE TABLE mktg.consent (
     source     text,
     ip         inet,
     reason     text,
-    at         timestamptz NOT NULL DEFAULT mktg.clock(),
+    at         timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, contact_id, channel, topic),
     FOREIGN KEY (tenant_id, contact_id) REFERENCES mktg.contact ON DELETE CASCADE
 );
@@ -63,20 +63,7 @@ CREATE TABLE mktg.suppression (
     address_hash bytea       NOT NULL,
     reason       text        NOT NULL DEFAULT 'manual'
                  CHECK (reason IN ('hard_bounce', 'complaint', 'stop', 'manual', 'legal', 'erased')),
-    at           timestamptz NOT NULL DEFAULT mktg.clock(),
+    at           timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, channel, address_hash)
 );
 COMMENT ON TABLE mktg.suppression IS 'addresses nothing is sent to, by SHA-256 of the normalised address (mktg.address_hash)';
-
-CREATE TRIGGER contact_normalize BEFORE INSERT OR UPDATE ON mktg.contact
-    FOR EACH ROW EXECUTE FUNCTION mktg._contact_normalize();
-
-CREATE TRIGGER consent_log_insert AFTER INSERT ON mktg.consent
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._consent_log('mktg.consent_log');
-CREATE TRIGGER consent_log_update AFTER UPDATE ON mktg.consent
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._consent_log('mktg.consent_log');
-CREATE TRIGGER consent_log_delete AFTER DELETE ON mktg.consent
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._consent_log('mktg.consent_log');

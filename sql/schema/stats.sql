@@ -24,15 +24,3 @@ CREATE TABLE mktg.campaign_stat (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE mktg.campaign_stat IS 'messages by the status they are in (not cumulated) and by the events they had, kept by trigger; sum over slots';
 COMMENT ON COLUMN mktg.campaign_stat.day IS 'message.send_day; -infinity for messages not yet given a day';
-
-CREATE TRIGGER message_count_insert AFTER INSERT ON mktg.message
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._count_messages('mktg.campaign_stat');
-CREATE TRIGGER message_count_update AFTER UPDATE ON mktg.message
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._count_messages('mktg.campaign_stat');
-CREATE TRIGGER message_count_delete AFTER DELETE ON mktg.message
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._count_messages('mktg.campaign_stat');
-CREATE TRIGGER message_count_truncate AFTER TRUNCATE ON mktg.message
-    FOR EACH STATEMENT EXECUTE FUNCTION mktg._count_messages('mktg.campaign_stat');

@@ -1,0 +1,118 @@
+-- Applied by install() and by every migrate().
+
+CREATE OR REPLACE VIEW mktg._campaign_count WITH (security_invoker = true) AS
+SELECT tenant_id, campaign_id, day,
+       sum(pending + queued + sent + delivered + read + failed + bounced + skipped + cancelled + in_doubt)::bigint AS total,
+       sum(pending)::bigint AS pending,
+       sum(queued)::bigint AS queued,
+       sum(sent + delivered + read)::bigint AS sent,
+       sum(delivered + read)::bigint AS delivered,
+       sum(read)::bigint AS read,
+       sum(failed)::bigint AS failed,
+       sum(bounced)::bigint AS bounced,
+       sum(skipped)::bigint AS skipped,
+       sum(cancelled)::bigint AS cancelled,
+       sum(in_doubt)::bigint AS in_doubt,
+       sum(opened)::bigint AS opened,
+       sum(clicked)::bigint AS clicked,
+       sum(converted)::bigint AS converted,
+       sum(unsubscribed)::bigint AS unsubscribed
+  FROM mktg.campaign_stat
+ GROUP BY tenant_id, campaign_id, day;
+COMMENT ON VIEW mktg._campaign_count IS 'counters by campaign and day; sent and delivered are cumulated (design: sent counts sent, delivered and read)';
+
+CREATE OR REPLACE VIEW mktg.campaign_list WITH (security_invoker = true) AS
+SELECT c.tenant_id, c.campaign_id, c.name, c.code, c.type, c.channel, c.status, c.priority,
+       t.name AS template, s.name AS sender, c.daily_send_limit,
+       coalesce(n.total, 0) AS total_target, coalesce(n.pending, 0) AS pending, coalesce(n.queued, 0) AS queued,
+       coalesce(n.sent, 0) AS sent, coalesce(n.delivered, 0) AS delivered, coalesce(n.read, 0) AS read,
+       coalesce(n.failed, 0) AS failed, coalesce(n.bounced, 0) AS bounced, coalesce(n.skipped, 0) AS skipped,
+       coalesce(n.cancelled, 0) AS cancelled, coalesce(n.in_doubt, 0) AS in_doubt,
+       round(100.0 * (n.total - n.pending - n.queued) / nullif(n.total, 0), 2) AS progress_percentage,
+       c.start_date, p.last_day AS estimated_completion_date,
+       c.description, c.created_at, c.activated_at, c.ended_at
+  FROM mktg.campaign c
+  LEFT JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id
+  LEFT JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id
+  LEFT JOIN (SELECT tenant_id, campaign_id, sum(total)::bigint AS total, sum(pending)::bigint AS pending,
+                    sum(queued)::bigint AS queued, sum(sent)::bigint AS sent, sum(delivered)::bigint AS delivered,
+                    sum(read)::bigint AS read, sum(failed)::bigint AS failed, sum(bounced)::bigint AS bounced,
+                    sum(skipped)::bigint AS skipped, sum(cancelled)::bigint AS cancelled, sum(in_doubt)::bigint AS in_doubt
+               FROM mktg._campaign_count GROUP BY tenant_id, campaign_id) n
+    ON n.tenant_id = c.tenant_id AND n.campaign_id = c.campaign_id
+  LEFT JOIN (SELECT tenant_id, campaign_id, max(send_date) AS last_day
+               FROM mktg.send_schedule GROUP BY tenant_id, campaign_id) p
+    ON p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id;
+COMMENT ON VIEW mktg.campaign_list IS 'one row a campaign: settings by name, counters, progress in percent, last day of the plan';
+
+CREATE OR REPLACE VIEW mktg.campaign_daily WITH (security_invoker = true) AS
+SELECT d.tenant_id, d.campaign_id, c.name AS campaign_name, d.day,
+       d.planned, d.remaining, d.total AS dispatched, d.queued, d.sent, d.delivered, d.read,
+       d.failed, d.bounced, d.skipped, d.cancelled, d.in_doubt,
+       d.opened, d.clicked, d.converted, d.unsubscribed
+  FROM (SELECT tenant_id, campaign_id, day, sum(planned)::bigint AS planned, sum(remaining)::bigint AS remaining,
+               sum(total)::bigint AS total, sum(queued)::bigint AS queued, sum(sent)::bigint AS sent,
+               sum(delivered)::bigint AS delivered, sum(read)::bigint AS read, sum(failed)::bigint AS failed,
+               sum(bounced)::bigint AS bounced, sum(skipped)::bigint AS skipped, sum(cancelled)::bigint AS cancelled,
+               sum(in_doubt)::bigint AS in_doubt, sum(opened)::bigint AS opened, sum(clicked)::bigint AS clicked,
+               sum(converted)::bigint AS converted, sum(unsubscribed)::bigint AS unsubscribed
+          FROM (SELECT tenant_id, campaign_id, send_date AS day, batch_size AS planned, remaining,
+                       0 AS total, 0 AS queued, 0 AS sent, 0 AS delivered, 0 AS read, 0 AS failed, 0 AS bounced,
+                       0 AS skipped, 0 AS cancelled, 0 AS in_doubt, 0 AS opened, 0 AS clicked, 0 AS converted,
+                       0 AS unsubscribed
+                  FROM mktg.send_schedule
+                UNION ALL
+                SELECT tenant_id, campaign_id, day, 0, 0, total, queued, sent, delivered, read, failed, bounced,
+                       skipped, cancelled, in_doubt, opened, clicked, converted, unsubscribed
+                  FROM mktg._campaign_count WHERE day > '-infinity') both_sides
+         GROUP BY tenant_id, campaign_id, day) d
+  JOIN mktg.campaign c ON c.tenant_id = d.tenant_id AND c.campaign_id = d.campaign_id;
+COMMENT ON VIEW mktg.campaign_daily IS 'one row a campaign and day: what was planned, what went out, what became of it';
+
+CREATE OR REPLACE VIEW mktg.send_calendar WITH (security_invoker = true) AS
+SELECT p.tenant_id, p.send_date, p.campaign_id, c.name AS campaign_name, c.status AS campaign_status, c.channel, c.priority,
+       p.batch, p.from_position, p.to_position, p.batch_size, p.queued, p.skipped, p.remaining, p.status,
+       s.name AS sender, s.daily_limit AS sender_daily_limit,
+       sum(p.batch_size) OVER (PARTITION BY p.tenant_id, p.send_date, c.sender_id) AS sender_total
+  FROM mktg.send_schedule p
+  JOIN mktg.campaign c ON c.tenant_id = p.tenant_id AND c.campaign_id = p.campaign_id
+  LEFT JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id;
+COMMENT ON VIEW mktg.send_calendar IS 'one row a day, campaign and batch, with what the sender''s campaigns hold of that day together';
+
+CREATE OR REPLACE VIEW mktg.recipient WITH (security_invoker = true) AS
+SELECT m.tenant_id, m.campaign_id, m.contact_id, m.position,
+       coalesce(m.send_day, p.send_date) AS scheduled_on,
+       m.status, m.address, m.attempts, m.queued_at, m.sent_at, m.delivered_at, m.read_at, m.failed_at,
+       m.opened_at, m.clicked_at, m.converted_at, m.unsubscribed_at,
+       m.failure_reason, m.provider_message_id,
+       mktg._message_id(m.tenant_id, m.campaign_id, m.contact_id, m.ref) AS message
+  FROM mktg.message m
+  LEFT JOIN LATERAL (SELECT s.send_date, s.to_position
+                       FROM mktg.send_schedule s
+                      WHERE s.tenant_id = m.tenant_id AND s.campaign_id = m.campaign_id
+                        AND s.from_position <= m.position AND m.status = 'pending'
+                      ORDER BY s.from_position DESC LIMIT 1) p ON p.to_position >= m.position
+ WHERE m.ref = '';
+COMMENT ON VIEW mktg.recipient IS 'recipients of campaigns, each with the day it is planned for or was queued on';
+
+CREATE OR REPLACE VIEW mktg.failed_sends WITH (security_invoker = true) AS
+SELECT m.tenant_id, m.campaign_id, c.name AS campaign_name, m.contact_id, m.address, m.status,
+       m.failure_reason, m.attempts, m.failed_at, m.send_day,
+       mktg._message_id(m.tenant_id, m.campaign_id, m.contact_id, m.ref) AS message
+  FROM (SELECT tenant_id, campaign_id FROM mktg.campaign_stat
+         GROUP BY tenant_id, campaign_id HAVING sum(failed + bounced) > 0) n
+  JOIN mktg.campaign c ON c.tenant_id = n.tenant_id AND c.campaign_id = n.campaign_id
+  JOIN mktg.message m ON m.tenant_id = n.tenant_id AND m.campaign_id = n.campaign_id
+ WHERE m.status IN ('failed', 'bounced');
+COMMENT ON VIEW mktg.failed_sends IS 'messages that failed or bounced, with the reason; the counters lead to the campaigns that have any';
+
+CREATE OR REPLACE VIEW mktg.in_doubt WITH (security_invoker = true) AS
+SELECT m.tenant_id, m.campaign_id, c.name AS campaign_name, m.contact_id, m.address,
+       m.failure_reason, m.attempts, m.failed_at AS doubtful_since, m.send_day,
+       mktg._message_id(m.tenant_id, m.campaign_id, m.contact_id, m.ref) AS message
+  FROM (SELECT tenant_id, campaign_id FROM mktg.campaign_stat
+         GROUP BY tenant_id, campaign_id HAVING sum(in_doubt) > 0) n
+  JOIN mktg.campaign c ON c.tenant_id = n.tenant_id AND c.campaign_id = n.campaign_id
+  JOIN mktg.message m ON m.tenant_id = n.tenant_id AND m.campaign_id = n.campaign_id
+ WHERE m.status = 'in_doubt';
+COMMENT ON VIEW mktg.in_doubt IS 'messages that may or may not have arrived; a provider''s report or mktg.settle() decides them';
