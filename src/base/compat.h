@@ -28,6 +28,13 @@
 #define MyProcNumber	(MyBackendId - 1)
 #endif
 
+#if PG_VERSION_NUM < 160000
+#include "utils/acl.h"
+
+/* 16 has one check for all classes of objects; here it serves relations */
+#define object_ownercheck(classid, objectid, role)	pg_class_ownercheck(objectid, role)
+#endif
+
 /* The running transaction, told apart from the backend's earlier ones. */
 static inline LocalTransactionId
 mktg_transaction_id(void)

@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * arming.c
+ *		Which place may send: delivery is armed for one cluster, timeline,
+ *		database, data directory and host.
+ *
+ * A copy carries the row that says so along and finds itself elsewhere: it
+ * stays silent until a person runs mktg.arm_delivery() there.  A failover pair
+ * may set mktg.rearm_on_promote, and then a standby that was promoted arms
+ * itself; whoever sets it makes sure the old primary is dead.
+ *
+ * IDENTIFICATION
+ *		src/install/arming.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/guc.h"
+
+#include "base/base.h"
+#include "base/shared.h"
+#include "install/install.h"
+
+typedef struct Place
+{
+	int64		system_identifier;
+	int32		timeline;
+	char	   *host;
+} Place;
+
+static bool rearm_on_promote = false;
+
+static MktgQuery arm_query = MKTG_QUERY("INSERT INTO mktg.delivery_arming AS a"
+										" (system_identifier, timeline, database_oid, data_directory, host)"
+										" VALUES ($1, $2, $3, $4, $5)"
+										" ON CONFLICT (singleton) DO UPDATE SET"
+										" (system_identifier, timeline, database_oid, data_directory, host, armed_at, armed_by) ="
+										" (excluded.system_identifier, excluded.timeline, excluded.database_oid,"
+										"  excluded.data_directory, excluded.host, excluded.armed_at, excluded.armed_by)",
+										INT8OID, INT4OID, OIDOID, TEXTOID, TEXTOID);
+
+static void find_place(Place *place);
+static void arm(const Place *place);
+
+PG_FUNCTION_INFO_V1(mktg_arm_delivery);
+PG_FUNCTION_INFO_V1(mktg_disarm_delivery);
+
+void
+mktg_install_settings_init(void)
+{
+	DefineCustomBoolVariable("mktg.rearm_on_promote",
+							 "Lets a promoted standby send without mktg.arm_delivery().",
+							 "Only for failover pairs that make sure the old primary is dead.",
+							 &rearm_on_promote,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+}
+
+/* The machine's name, and its identity where it has one; read once a process. */
+static char *
+find_host(void)
+{
+	static char host[256] = "";
+	char		name[128] = "";
+	char		machine[64] = "";
+	FILE	   *file;
+
+	if (host[0] != '\0')
+		return host;
+	file = AllocateFile("/etc/machine-id", "r");
+	if (file != NULL)
+	{
+		if (fgets(machine, sizeof(machine), file) == NULL)
+			machine[0] = '\0';
+		machine[strcspn(machine, "\n")] = '\0';
+		FreeFile(file);
+	}
+	if (gethostname(name, sizeof(name) - 1) != 0)
+		strlcpy(name, "unknown", sizeof(name));
+	snprintf(host, sizeof(host), "%s %s", name, machine);
+	return host;
+}
+
+static void
+find_place(Place *place)
+{
+	place->system_identifier = (int64) GetSystemIdentifier();
+	place->timeline = (int32) GetWALInsertionTimeLine();
+	place->host = find_host();
+}
+
+static void
+arm(const Place *place)
+{
+	mktg_call(&arm_query,
+			  MKTG_INT64(place->system_identifier),
+			  MKTG_INT32(place->timeline),
+			  MKTG_ARG(ObjectIdGetDatum(MyDatabaseId)),
+			  MKTG_TEXT(DataDir),
+			  MKTG_TEXT(place->host));
+	mktg_wake_at_commit();
+}
+
+void
+mktg_arm_here(void)
+{
+	Place		here;
+
+	find_place(&here);
+	arm(&here);
+}
+
+bool
+mktg_delivery_armed(const char **why)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT system_identifier, timeline, database_oid, data_directory, host"
+										" FROM mktg.delivery_arming");
+	Place		here;
+	int64		system_identifier;
+	int32		timeline;
+	Oid			database;
+	bool		isnull;
+	bool		same_directory;
+	bool		same_host;
+
+	*why = NULL;
+	if (RecoveryInProgress())
+	{
+		*why = "standby";
+		return false;
+	}
+	if (mktg_run(&query, NULL) == 0)
+	{
+		*why = "not armed; mktg.arm_delivery() arms it";
+		return false;
+	}
+	find_place(&here);
+	system_identifier = mktg_int64_at(0, 1);
+	timeline = mktg_int32_at(0, 2);
+	database = DatumGetObjectId(mktg_value_at(0, 3, &isnull));
+	same_directory = strcmp(mktg_text_at(0, 4), DataDir) == 0;
+	same_host = strcmp(mktg_text_at(0, 5), here.host) == 0;
+
+	if (system_identifier != here.system_identifier)
+		*why = "armed for another cluster";
+	else if (database != MyDatabaseId)
+		*why = "armed for another database";
+	else if (timeline < here.timeline && rearm_on_promote)
+	{
+		ereport(LOG,
+				(errmsg("mktg arms delivery after promotion to timeline %d", here.timeline)));
+		arm(&here);
+	}
+	else if (timeline != here.timeline)
+		*why = "armed for another timeline: promoted or restored";
+	else if (!same_directory)
+		*why = "armed for another data directory";
+	else if (!same_host)
+		*why = "armed for another host";
+	return *why == NULL;
+}
+
+/*
+ * SQL: mktg.arm_delivery() returns void
+ */
+Datum
+mktg_arm_delivery(PG_FUNCTION_ARGS)
+{
+	mktg_begin();
+	mktg_arm_here();
+	mktg_end();
+	PG_RETURN_VOID();
+}
+
+/*
+ * SQL: mktg.disarm_delivery() returns void
+ */
+Datum
+mktg_disarm_delivery(PG_FUNCTION_ARGS)
+{
+	static MktgQuery query = MKTG_QUERY("DELETE FROM mktg.delivery_arming");
+
+	mktg_begin();
+	mktg_run(&query, NULL);
+	mktg_end();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * install.h
+ *		Tables and their versions, and the place delivery is armed for.
+ *
+ * IDENTIFICATION
+ *		src/install/install.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_INSTALL_H
+#define MKTG_INSTALL_H
+
+#include "postgres.h"
+
+/*
+ * May this place send?  Within SPI.  If not, *why says so in words.  Where the
+ * setting mktg.rearm_on_promote allows it, a promotion arms anew.
+ */
+extern bool mktg_delivery_armed(const char **why);
+
+/* Arms this place and no other.  Within SPI. */
+extern void mktg_arm_here(void);
+
+extern void mktg_install_settings_init(void);
+
+#endif

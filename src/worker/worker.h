@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *		The launcher and the worker of each database.
+ *
+ * IDENTIFICATION
+ *		src/worker/worker.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_WORKER_H
+#define MKTG_WORKER_H
+
+#include "postgres.h"
+
+extern void mktg_worker_settings_init(void);
+extern void mktg_launcher_init(void);
+
+/* entry points of the processes */
+extern PGDLLEXPORT void mktg_launcher_main(Datum main_arg);
+extern PGDLLEXPORT void mktg_worker_main(Datum main_arg);
+
+/* settings */
+extern int	mktg_max_in_flight;
+extern char *mktg_databases;
+
+#endif
