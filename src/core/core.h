@@ -35,7 +35,7 @@ typedef struct MktgBuffer
 
 extern void mktg_buffer_add(MktgBuffer *buffer, const char *bytes, size_t length);
 extern void mktg_buffer_puts(MktgBuffer *buffer, const char *string);
-extern void mktg_buffer_clear(MktgBuffer *buffer);	/* keeps the memory */
+extern void mktg_buffer_clear(MktgBuffer *buffer);	/* keeps the memory; may be added to again */
 extern void mktg_buffer_free(MktgBuffer *buffer);
 
 /* adds a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD */
@@ -60,7 +60,8 @@ typedef enum MktgAddressResult
 /*
  * The one written form of an address, NUL-terminated, into "out" of
  * MKTG_ADDRESS_BUFFER bytes.  E-mail: blanks around it go, ASCII letters become small.
- * Phone: spaces, dashes, dots, slashes and brackets go, 00 becomes +.
+ * Phone: spaces, dashes, dots, slashes and brackets go, 00 becomes +; "(0)" is
+ * malformed, for nobody can tell whether it is to be dialled.
  */
 extern MktgAddressResult mktg_email_normalize(const char *in, size_t length, char *out);
 extern MktgAddressResult mktg_phone_normalize(const char *in, size_t length, char *out);
@@ -98,7 +99,7 @@ extern bool mktg_template_render(const MktgTemplate *tpl, MktgEscape escape,
 								 MktgTemplateLookup lookup, void *context,
 								 MktgBuffer *out);
 
-/* calls "visit" once for each name in the text, as it stands there */
+/* calls "visit" for each name in the text, in its order; twice for a name that stands there twice */
 extern void mktg_template_names(const MktgTemplate *tpl,
 								void (*visit) (void *context, const char *name, size_t length),
 								void *context);
@@ -124,7 +125,8 @@ extern bool mktg_address_is_public(const struct sockaddr *address);
 
 /*
  * Does "list", networks in CIDR form or single addresses with commas between
- * them, hold the address?  A list that is none gives -1.
+ * them, hold the address?  A list that is none (empty, or with bits set behind a
+ * prefix) gives -1.
  */
 extern int	mktg_address_in_list(const struct sockaddr *address, const char *list);
 
