@@ -62,7 +62,8 @@ COMMENT ON TABLE mktg.message IS 'one row per recipient and step of a campaign, 
 COMMENT ON COLUMN mktg.message.position IS 'place in the campaign''s order, from 1; NULL for messages outside the plan';
 COMMENT ON COLUMN mktg.message.send_day IS 'day it was queued, in the tenant''s time zone; the day it is counted under';
 COMMENT ON COLUMN mktg.message.ref IS 'journey step or idempotency key; empty for a campaign''s own message';
-CREATE UNIQUE INDEX message_address ON mktg.message (tenant_id, campaign_id, address, ref);
+-- The same address is never in a campaign twice; messages with a ref may repeat.
+CREATE UNIQUE INDEX message_address ON mktg.message (tenant_id, campaign_id, address) WHERE ref = '';
 -- Not partial on status: a status change would then never be HOT.
 CREATE INDEX message_position ON mktg.message (tenant_id, campaign_id, position);
 

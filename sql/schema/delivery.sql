@@ -51,6 +51,8 @@ COMMENT ON TABLE mktg.outbox IS 'the queue of messages on their way to a provide
 COMMENT ON COLUMN mktg.outbox.attempt IS 'attempts begun; commits before the request leaves';
 COMMENT ON COLUMN mktg.outbox.deaths IS 'workers that died while they held this row';
 CREATE INDEX outbox_waiting ON mktg.outbox (tenant_id, campaign_id, due) WHERE lease IS NULL;
+-- Rows a worker died with; hardly ever any.
+CREATE INDEX outbox_suspect ON mktg.outbox (due) WHERE lease IS NULL AND deaths > 0;
 
 CREATE TABLE mktg.provider_failure (
     tenant_id   bigint      NOT NULL,

@@ -15,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -172,6 +173,21 @@ mktg_text_arg(const char *cstring)
 	if (cstring == NULL)
 		return MKTG_NULL;
 	return MKTG_ARG(CStringGetTextDatum(cstring));
+}
+
+Datum
+mktg_array(Datum *values, bool *nulls, int n, Oid type)
+{
+	int16		length;
+	bool		by_value;
+	char		align;
+	int			lower = 1;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	if (n == 0)
+		return PointerGetDatum(construct_empty_array(type));
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, type,
+											  length, by_value, align));
 }
 
 Datum

@@ -80,6 +80,9 @@ extern void mktg_require_schema(void);
 extern uint64 mktg_run(MktgQuery *query, const MktgArg *args);
 extern MktgArg mktg_text_arg(const char *cstring);
 
+/* n values as an SQL array; nulls may be NULL. */
+extern Datum mktg_array(Datum *values, bool *nulls, int n, Oid type);
+
 /* Column "column" (from 1) of row "row" (from 0) of the last result. */
 extern Datum mktg_value_at(uint64 row, int column, bool *isnull);
 extern bool mktg_null_at(uint64 row, int column);

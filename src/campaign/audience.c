@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * audience.c
+ *		Adds recipients to a campaign: those it may reach, each address once.
+ *
+ * One statement for any number.  It rates every candidate, takes one contact
+ * an address, gives positions after those already given, and counts the rest.
+ * The lock on the campaign's row keeps positions dense when two sessions add.
+ *
+ * IDENTIFICATION
+ *		src/campaign/audience.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+
+#include "base/base.h"
+#include "campaign/campaign.h"
+
+/*
+ * $1 tenant, $2 channel, $3 campaign, $4 last position given, $5 consent is
+ * needed, $6 the caller's array.  "wanted" has each element once with the
+ * number of times it came, "input" one row a contact.
+ *
+ * A contact subscribed to several topics comes out of the join with consent
+ * several times; choosing one contact an address takes care of that too.
+ * Only "ok" rows can repeat, and they are counted by what is inserted.
+ */
+#define INPUT_CONTACTS \
+	"WITH wanted AS MATERIALIZED (SELECT id AS key, count(*) AS n FROM unnest($6::bigint[]) AS u (id) GROUP BY id)," \
+	" input AS MATERIALIZED (SELECT key AS contact_id FROM wanted WHERE key IS NOT NULL),"
+
+#define INPUT_ADDRESSES \
+	"WITH wanted AS MATERIALIZED (SELECT mktg._address_or_null($2, a) AS key, count(*) AS n" \
+	"   FROM unnest($6::text[]) AS u (a) GROUP BY 1)," \
+	" input AS MATERIALIZED (SELECT min(c.contact_id) AS contact_id FROM wanted w" \
+	"   JOIN mktg.contact c ON c.tenant_id = $1 AND " MKTG_SQL_ADDRESS("$2", "c") " = w.key GROUP BY w.key),"
+
+/* nulls and malformed addresses, and what no contact has */
+#define UNKNOWN_IN_INPUT \
+	"(SELECT coalesce(sum(n) FILTER (WHERE key IS NULL), 0)::bigint + count(key) FROM wanted)" \
+	" - count(DISTINCT contact_id)"
+
+#define INPUT_ALL	"WITH"
+#define UNKNOWN_IN_ALL	"0::bigint"
+
+#define ADD(from, unknown) \
+	" rated AS MATERIALIZED (" \
+	"  SELECT c.contact_id, a.address," \
+	"   CASE WHEN NOT c.is_active OR a.address IS NULL THEN 'unreachable'" \
+	"        WHEN x.address_hash IS NOT NULL THEN 'suppressed'" \
+	"        WHEN $5 AND (k.contact_id IS NULL OR u.contact_id IS NOT NULL) THEN 'unsubscribed'" \
+	"        WHEN m.contact_id IS NOT NULL THEN 'duplicate'" \
+	"        ELSE 'ok' END AS rating" \
+	"   FROM " from \
+	"   CROSS JOIN LATERAL (SELECT " MKTG_SQL_ADDRESS("$2", "c") " AS address) a" \
+	"   LEFT JOIN mktg.suppression x ON x.tenant_id = $1 AND x.channel = $2" \
+	"     AND x.address_hash = mktg.address_hash(a.address)" \
+	"   LEFT JOIN mktg.consent k ON k.tenant_id = $1 AND k.contact_id = c.contact_id AND k.channel = $2" \
+	"     AND k.state = 'subscribed' AND $5 AND c.is_active AND a.address IS NOT NULL AND x.address_hash IS NULL" \
+	"   LEFT JOIN mktg.consent u ON u.tenant_id = $1 AND u.contact_id = c.contact_id AND u.channel = $2" \
+	"     AND u.topic = 'marketing' AND u.state = 'unsubscribed' AND $5" \
+	"   LEFT JOIN mktg.message m ON m.tenant_id = $1 AND m.campaign_id = $3 AND m.contact_id = c.contact_id AND m.ref = ''" \
+	"  WHERE c.tenant_id = $1)," \
+	" chosen AS (SELECT r.address, min(r.contact_id) AS contact_id FROM rated r WHERE r.rating = 'ok'" \
+	"   AND NOT EXISTS (SELECT FROM mktg.message m WHERE m.tenant_id = $1 AND m.campaign_id = $3" \
+	"     AND m.address = r.address AND m.ref = '')" \
+	"   GROUP BY r.address)," \
+	" added AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, address, position)" \
+	"   SELECT $1, $3, contact_id, address, $4 + row_number() OVER (ORDER BY contact_id) FROM chosen" \
+	"   RETURNING 1)" \
+	" SELECT (SELECT count(*) FROM added)," \
+	"  count(*) FILTER (WHERE rating = 'unsubscribed')," \
+	"  count(*) FILTER (WHERE rating = 'suppressed')," \
+	"  count(*) FILTER (WHERE rating = 'unreachable')," \
+	"  " unknown ", count(DISTINCT contact_id)" \
+	" FROM rated"
+
+#define FROM_INPUT	"input i JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = i.contact_id"
+#define FROM_ALL	"mktg.contact c"
+
+#define ADD_TYPES	INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID
+
+static MktgQuery add_contacts = MKTG_BULK_QUERY(INPUT_CONTACTS ADD(FROM_INPUT, UNKNOWN_IN_INPUT),
+												ADD_TYPES, INT8ARRAYOID);
+static MktgQuery add_addresses = MKTG_BULK_QUERY(INPUT_ADDRESSES ADD(FROM_INPUT, UNKNOWN_IN_INPUT),
+												 ADD_TYPES, TEXTARRAYOID);
+static MktgQuery add_all = MKTG_BULK_QUERY(INPUT_ALL ADD(FROM_ALL, UNKNOWN_IN_ALL), ADD_TYPES);
+
+static Datum add(FunctionCallInfo fcinfo, MktgQuery *query, const MktgArg *array, int tenant_argument);
+static bool lock_for_adding(int64 id, int64 tenant, MktgCampaign *campaign, int32 *sender_limit);
+static void extend(const MktgCampaign *campaign, int64 added, bool sender_locked, int32 sender_limit);
+
+PG_FUNCTION_INFO_V1(mktg_add_contacts);
+PG_FUNCTION_INFO_V1(mktg_add_addresses);
+PG_FUNCTION_INFO_V1(mktg_add_all_contacts);
+
+/*
+ * SQL: mktg.add_recipients(campaign bigint, contacts bigint[], tenant bigint DEFAULT 1)
+ *		returns (added, duplicates, unsubscribed, suppressed, unreachable, unknown)
+ *
+ * The counts add up to the length of the array, NULLs and repeats included.
+ * Errors: MK014 unknown campaign, MK033 completed or cancelled.
+ */
+Datum
+mktg_add_contacts(PG_FUNCTION_ARGS)
+{
+	MktgArg		array = MKTG_FCARG(1);
+
+	return add(fcinfo, &add_contacts, &array, 2);
+}
+
+/*
+ * SQL: mktg.add_recipients(campaign bigint, addresses text[], tenant bigint DEFAULT 1)
+ *
+ * A malformed address is unknown, no error.  Where contacts share an address
+ * the one with the lowest contact_id stands for it.
+ */
+Datum
+mktg_add_addresses(PG_FUNCTION_ARGS)
+{
+	MktgArg		array = MKTG_FCARG(1);
+
+	return add(fcinfo, &add_addresses, &array, 2);
+}
+
+/*
+ * SQL: mktg.add_all_contacts(campaign bigint, tenant bigint DEFAULT 1)
+ *
+ * The counts add up to the number of the tenant's contacts.
+ */
+Datum
+mktg_add_all_contacts(PG_FUNCTION_ARGS)
+{
+	return add(fcinfo, &add_all, NULL, 1);
+}
+
+static Datum
+add(FunctionCallInfo fcinfo, MktgQuery *query, const MktgArg *array, int tenant_argument)
+{
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, tenant_argument, "tenant");
+	int64		counts[6];		/* added, unsubscribed, suppressed, unreachable, unknown, contacts seen */
+	int64		total;
+	MktgCampaign campaign;
+	int32		sender_limit;
+	bool		sender_locked;
+	Datum		result;
+
+	mktg_begin();
+	sender_locked = lock_for_adding(id, tenant, &campaign, &sender_limit);
+	mktg_call(query, MKTG_INT64(tenant), MKTG_TEXT(campaign.channel), MKTG_INT64(id),
+			  MKTG_INT32(campaign.last_position),
+			  MKTG_ARG(BoolGetDatum(strcmp(campaign.type, "transactional") != 0)),
+			  array ? *array : MKTG_NULL);
+	for (int i = 0; i < 6; i++)
+		counts[i] = mktg_int64_at(0, i + 1);
+	total = array == NULL ? counts[5] : array->isnull ? 0 :
+		ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(array->value)), ARR_DIMS(DatumGetArrayTypeP(array->value)));
+	extend(&campaign, counts[0], sender_locked, sender_limit);
+
+	result = mktg_keep_row(fcinfo, (MktgArg[])
+						   {
+							   MKTG_INT64(counts[0]),
+							   MKTG_INT64(total - counts[0] - counts[1] - counts[2] - counts[3] - counts[4]),
+							   MKTG_INT64(counts[1]), MKTG_INT64(counts[2]),
+							   MKTG_INT64(counts[3]), MKTG_INT64(counts[4])
+						   });
+	mktg_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * A running campaign's plan grows with it, so its sender is locked first, as
+ * everywhere; a draft must not hold up the sender while a million are added.
+ */
+static bool
+lock_for_adding(int64 id, int64 tenant, MktgCampaign *campaign, int32 *sender_limit)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT sender_id FROM mktg.campaign WHERE tenant_id = $1"
+										" AND campaign_id = $2 AND status = 'active'", INT8OID, INT8OID);
+	bool		running = mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id)) > 0;
+
+	*sender_limit = running ? mktg_lock_sender(mktg_int64_at(0, 1), tenant) : 0;
+	mktg_lock_campaign(id, tenant, campaign);
+	if (strcmp(campaign->status, "completed") == 0 || strcmp(campaign->status, "cancelled") == 0)
+		mktg_refuse_transition(campaign, "given recipients");
+	return running;
+}
+
+static void
+extend(const MktgCampaign *campaign, int64 added, bool sender_locked, int32 sender_limit)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET last_position = last_position + $3"
+										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID, INT4OID);
+
+	if (added == 0)
+		return;
+	mktg_call(&query, MKTG_INT64(campaign->tenant_id), MKTG_INT64(campaign->campaign_id), MKTG_INT32((int32) added));
+	if (strcmp(campaign->status, "active") != 0)
+		return;
+	if (!sender_locked)
+		sender_limit = mktg_lock_sender(campaign->sender_id, campaign->tenant_id);
+	mktg_plan_sender(campaign->sender_id, sender_limit, campaign->campaign_id,
+					 mktg_tenant_day(mktg_now(), campaign->tenant_id), campaign->tenant_id);
+}

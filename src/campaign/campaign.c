@@ -1,0 +1,400 @@
+/*-------------------------------------------------------------------------
+ *
+ * campaign.c
+ *		Campaigns and the states they go through.
+ *
+ *		draft -> active -> completed
+ *		         active <-> paused
+ *		draft, active, paused -> cancelled
+ *		completed -> active when a doubt is settled by sending again
+ *
+ * The trigger holds this against every UPDATE, ours and anybody's.
+ *
+ * IDENTIFICATION
+ *		src/campaign/campaign.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+
+#include "base/base.h"
+#include "base/shared.h"
+#include "campaign/campaign.h"
+
+static bool transition_allowed(const char *from, const char *to, const char *type);
+static void require_object(FunctionCallInfo fcinfo, int n, const char *what);
+static void refuse_other_channel(const char *kind, const char *name,
+								 const char *has, const char *wanted);
+
+PG_FUNCTION_INFO_V1(mktg_create_campaign);
+PG_FUNCTION_INFO_V1(mktg_require_campaign_sql);
+PG_FUNCTION_INFO_V1(mktg_campaign_guard);
+PG_FUNCTION_INFO_V1(mktg_pause_campaign);
+PG_FUNCTION_INFO_V1(mktg_resume_campaign);
+PG_FUNCTION_INFO_V1(mktg_cancel_campaign);
+
+/*
+ * SQL: mktg.create_campaign(name, channel, template, sender, type,
+ *		daily_send_limit, priority, description, template_data,
+ *		target_audience, tenant) returns bigint
+ *
+ * Errors: MK010 tenant, MK012 channel, MK013 template, MK015 sender, MK020
+ * name, MK021 limit, MK024 type, priority or template_data, MK032 template or
+ * sender of another channel.
+ */
+Datum
+mktg_create_campaign(PG_FUNCTION_ARGS)
+{
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.campaign (name, channel, template_id, sender_id, type,"
+										" daily_send_limit, priority, description, template_data, target_audience, tenant_id)"
+										" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, '{}'), $10, $11)"
+										" RETURNING campaign_id",
+										TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, INT4OID, INT4OID,
+										TEXTOID, JSONBOID, JSONBOID, INT8OID);
+	char	   *name = mktg_text_argument(fcinfo, 0, "name");
+	char	   *channel = mktg_text_argument(fcinfo, 1, "channel");
+	char	   *type = mktg_text_argument(fcinfo, 4, "type");
+	int32		priority = PG_ARGISNULL(6) ? 5 : PG_GETARG_INT32(6);
+	int64		tenant = mktg_int64_argument(fcinfo, 10, "tenant");
+	int64		template_id = 0;
+	int64		sender;
+	int64		campaign;
+
+	mktg_begin();
+	mktg_require_tenant(tenant);
+	mktg_require_name("campaign", name);
+	mktg_require_channel(channel);
+	if (!PG_ARGISNULL(5))
+		mktg_require_limit("daily_send_limit", PG_GETARG_INT32(5));
+	if (priority < 1 || priority > 10)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_VALUE),
+				 errmsg("priority must be from 1 to 10"),
+				 errdetail("The value given is %d.", priority),
+				 errhint("10 goes first, 5 is usual.")));
+	if (strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(type) ||
+		strlen(type) > 63 || !(type[0] >= 'a' && type[0] <= 'z'))
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_VALUE),
+				 errmsg("campaign type \"%s\" is not a word", type),
+				 errhint("Use small letters, digits and _, such as promotional, newsletter or transactional.")));
+	require_object(fcinfo, 8, "template_data");
+	if (!PG_ARGISNULL(2))
+		template_id = mktg_find_template(text_to_cstring(PG_GETARG_TEXT_PP(2)), channel, tenant);
+	sender = mktg_find_sender(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),
+							  channel, tenant);
+
+	mktg_call(&query, MKTG_TEXT(name), MKTG_TEXT(channel),
+			  template_id ? MKTG_INT64(template_id) : MKTG_NULL,
+			  sender ? MKTG_INT64(sender) : MKTG_NULL,
+			  MKTG_TEXT(type), MKTG_FCARG(5), MKTG_INT32(priority), MKTG_FCARG(7),
+			  MKTG_FCARG(8), MKTG_FCARG(9), MKTG_INT64(tenant));
+	campaign = mktg_int64_at(0, 1);
+	mktg_end();
+	PG_RETURN_INT64(campaign);
+}
+
+static void
+require_object(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	Jsonb	   *value;
+
+	if (PG_ARGISNULL(n))
+		return;
+	value = PG_GETARG_JSONB_P(n);
+	if (JB_ROOT_IS_OBJECT(value))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_INVALID_VALUE),
+			 errmsg("%s must be a JSON object", what),
+			 errhint("For example '{\"discount\": \"20 %%\"}'.")));
+}
+
+void
+mktg_require_campaign(int64 campaign, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT 1 FROM mktg.campaign WHERE tenant_id = $1 AND campaign_id = $2",
+										INT8OID, INT8OID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(campaign)) > 0)
+		return;
+	mktg_require_tenant(tenant);
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_UNKNOWN_CAMPAIGN),
+			 errmsg("campaign " INT64_FORMAT " does not exist", campaign),
+			 errdetail("Tenant " INT64_FORMAT " has no such campaign.", tenant),
+			 errhint("The view mktg.campaign_list lists them; mktg.create_campaign() makes one.")));
+}
+
+/*
+ * SQL: mktg._require_campaign(campaign bigint, tenant bigint) returns bigint
+ */
+Datum
+mktg_require_campaign_sql(PG_FUNCTION_ARGS)
+{
+	int64		campaign = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
+
+	mktg_begin();
+	mktg_require_campaign(campaign, tenant);
+	mktg_end();
+	PG_RETURN_INT64(campaign);
+}
+
+void
+mktg_lock_campaign(int64 campaign, int64 tenant, MktgCampaign *out)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT name, type, channel, status, template_id, sender_id,"
+										" daily_send_limit, last_position FROM mktg.campaign"
+										" WHERE tenant_id = $1 AND campaign_id = $2 FOR NO KEY UPDATE",
+										INT8OID, INT8OID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(campaign)) == 0)
+		mktg_require_campaign(campaign, tenant);
+	out->tenant_id = tenant;
+	out->campaign_id = campaign;
+	out->name = mktg_text_at(0, 1);
+	out->type = mktg_text_at(0, 2);
+	out->channel = mktg_text_at(0, 3);
+	out->status = mktg_text_at(0, 4);
+	out->template_id = mktg_int64_at(0, 5);
+	out->sender_id = mktg_int64_at(0, 6);
+	out->daily_limit = mktg_int32_at(0, 7);
+	out->last_position = mktg_int32_at(0, 8);
+}
+
+int64
+mktg_find_template(const char *name, const char *channel, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT template_id, channel FROM mktg.template"
+										" WHERE tenant_id = $1 AND name = $2 ORDER BY channel = $3 DESC LIMIT 1",
+										INT8OID, TEXTOID, TEXTOID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_TEXT(channel)) == 0)
+	{
+		mktg_require_tenant(tenant);
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_TEMPLATE),
+				 errmsg("template \"%s\" does not exist", name),
+				 errdetail("Tenant " INT64_FORMAT " has no template of that name.", tenant),
+				 errhint("mktg.create_template() makes one.")));
+	}
+	if (strcmp(mktg_text_at(0, 2), channel) != 0)
+		refuse_other_channel("template", name, mktg_text_at(0, 2), channel);
+	return mktg_int64_at(0, 1);
+}
+
+int64
+mktg_find_sender(const char *name, const char *channel, int64 tenant)
+{
+	static MktgQuery by_name = MKTG_QUERY("SELECT sender_id, channel FROM mktg.sender"
+										  " WHERE tenant_id = $1 AND name = $2", INT8OID, TEXTOID);
+
+	/* one made for the channel before one that serves all, the oldest first */
+	static MktgQuery by_channel = MKTG_QUERY("SELECT sender_id FROM mktg.sender"
+											 " WHERE tenant_id = $1 AND is_active AND (channel = $2 OR channel IS NULL)"
+											 " ORDER BY channel IS NULL, sender_id LIMIT 1", INT8OID, TEXTOID);
+
+	if (name == NULL)
+		return mktg_call(&by_channel, MKTG_INT64(tenant), MKTG_TEXT(channel)) == 0 ? 0 : mktg_int64_at(0, 1);
+	if (mktg_call(&by_name, MKTG_INT64(tenant), MKTG_TEXT(name)) == 0)
+	{
+		mktg_require_tenant(tenant);
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_SENDER),
+				 errmsg("sender \"%s\" does not exist", name),
+				 errdetail("Tenant " INT64_FORMAT " has no sender of that name.", tenant),
+				 errhint("mktg.set_sender() makes one.")));
+	}
+	if (!mktg_null_at(0, 2) && strcmp(mktg_text_at(0, 2), channel) != 0)
+		refuse_other_channel("sender", name, mktg_text_at(0, 2), channel);
+	return mktg_int64_at(0, 1);
+}
+
+static void
+refuse_other_channel(const char *kind, const char *name, const char *has, const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_WRONG_CHANNEL),
+			 errmsg("%s \"%s\" is for another channel", kind, name),
+			 errdetail("It is for channel %s, and %s is wanted.", has, wanted),
+			 errhint("Name a %s of channel %s.", kind, wanted)));
+}
+
+void
+mktg_refuse_transition(const MktgCampaign *campaign, const char *action)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_INVALID_TRANSITION),
+			 errmsg("campaign " INT64_FORMAT " cannot be %s", campaign->campaign_id, action),
+			 errdetail("It is %s.", campaign->status),
+			 errhint("A draft can be activated or cancelled, an active campaign paused or cancelled, "
+					 "a paused one resumed or cancelled; completed and cancelled are the end.")));
+}
+
+static bool
+transition_allowed(const char *from, const char *to, const char *type)
+{
+	static const char *const edges[][2] = {
+		{"", "draft"}, {"draft", "active"}, {"draft", "cancelled"},
+		{"active", "paused"}, {"active", "completed"}, {"active", "cancelled"},
+		{"paused", "active"}, {"paused", "cancelled"}, {"completed", "active"}
+	};
+
+	if (strcmp(from, to) == 0)
+		return true;
+	/* the stream behind mktg.send() is born running */
+	if (from[0] == '\0' && strcmp(to, "active") == 0)
+		return strcmp(type, "transactional") == 0;
+	for (int i = 0; i < lengthof(edges); i++)
+		if (strcmp(edges[i][0], from) == 0 && strcmp(edges[i][1], to) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Trigger on campaign: BEFORE INSERT OR UPDATE, FOR EACH ROW.
+ *
+ * Errors: MK033 for a change of status the state machine does not have.
+ */
+Datum
+mktg_campaign_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	tupdesc;
+	HeapTuple	row;
+	char	   *from = "";
+	char	   *to;
+	char	   *type;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("_campaign_guard must be fired before insert or update for each row")));
+	tupdesc = RelationGetDescr(trigger->tg_relation);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+	{
+		row = trigger->tg_newtuple;
+		from = SPI_getvalue(trigger->tg_trigtuple, tupdesc, SPI_fnumber(tupdesc, "status"));
+	}
+	else
+		row = trigger->tg_trigtuple;
+	to = SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "status"));
+	type = SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "type"));
+
+	/* a NULL is left to the column's own constraint */
+	if (to != NULL && type != NULL && !transition_allowed(from, to, type))
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_TRANSITION),
+				 from[0] == '\0' ?
+				 errmsg("a campaign cannot begin as %s", to) :
+				 errmsg("campaign cannot go from %s to %s", from, to),
+				 errdetail("Campaign %s.", SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "campaign_id"))),
+				 errhint("Use mktg.activate_campaign(), pause_campaign(), resume_campaign() and cancel_campaign().")));
+	return PointerGetDatum(row);
+}
+
+/*
+ * SQL: mktg.pause_campaign(campaign bigint, tenant bigint DEFAULT 1) returns text
+ *
+ * The next claim passes the campaign by.  Its place in the sender's days is
+ * free for others until it is resumed.  Errors: MK014, MK033 not active.
+ */
+Datum
+mktg_pause_campaign(PG_FUNCTION_ARGS)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'paused'"
+										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
+	MktgCampaign campaign;
+
+	mktg_begin();
+	mktg_lock_campaign(id, tenant, &campaign);
+	if (strcmp(campaign.status, "active") != 0)
+		mktg_refuse_transition(&campaign, "paused");
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id));
+	mktg_end();
+	PG_RETURN_TEXT_P(cstring_to_text("paused"));
+}
+
+/*
+ * SQL: mktg.resume_campaign(campaign bigint, tenant bigint DEFAULT 1) returns text
+ *
+ * Errors: MK014, MK033 not paused.
+ */
+Datum
+mktg_resume_campaign(PG_FUNCTION_ARGS)
+{
+	static MktgQuery sender_query = MKTG_QUERY("SELECT coalesce(sender_id, 0) FROM mktg.campaign"
+											   " WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'active'"
+										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
+	MktgCampaign campaign;
+	DateADT		today;
+	int32		sender_limit;
+	int64		sender;
+
+	mktg_begin();
+	mktg_require_campaign(id, tenant);
+	mktg_call(&sender_query, MKTG_INT64(tenant), MKTG_INT64(id));
+	sender = mktg_int64_at(0, 1);
+	/* the sender before its campaigns, as everywhere */
+	sender_limit = mktg_lock_sender(sender, tenant);
+	mktg_lock_campaign(id, tenant, &campaign);
+	if (strcmp(campaign.status, "paused") != 0)
+		mktg_refuse_transition(&campaign, "resumed");
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id));
+	today = mktg_tenant_day(mktg_now(), tenant);
+	mktg_recall_overdue(sender, today, tenant);
+	mktg_plan_sender(sender, sender_limit, id, today, tenant);
+	mktg_wake_at_commit();
+	mktg_end();
+	PG_RETURN_TEXT_P(cstring_to_text("active"));
+}
+
+/*
+ * SQL: mktg.cancel_campaign(campaign bigint, tenant bigint DEFAULT 1) returns text
+ *
+ * What waits becomes cancelled; what the worker holds ends as it ends.
+ * Errors: MK014, MK033 completed or cancelled already.
+ */
+Datum
+mktg_cancel_campaign(PG_FUNCTION_ARGS)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'cancelled', ended_at = $3"
+										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID, TIMESTAMPTZOID);
+	static MktgQuery plan_query = MKTG_QUERY("UPDATE mktg.send_schedule SET status = 'cancelled'"
+											 " WHERE tenant_id = $1 AND campaign_id = $2 AND status = 'planned'",
+											 INT8OID, INT8OID);
+
+	/* a leased row is the worker's: its message stays queued until it reports */
+	static MktgQuery message_query = MKTG_BULK_QUERY("WITH gone AS (DELETE FROM mktg.outbox"
+													 "  WHERE tenant_id = $1 AND campaign_id = $2 AND lease IS NULL"
+													 "  RETURNING contact_id, ref)"
+													 " UPDATE mktg.message m SET status = 'cancelled'"
+													 " WHERE m.tenant_id = $1 AND m.campaign_id = $2 AND (m.status = 'pending'"
+													 "  OR m.status = 'queued' AND (m.contact_id, m.ref) IN (SELECT contact_id, ref FROM gone))",
+													 INT8OID, INT8OID);
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
+	MktgCampaign campaign;
+
+	mktg_begin();
+	mktg_lock_campaign(id, tenant, &campaign);
+	if (strcmp(campaign.status, "completed") == 0 || strcmp(campaign.status, "cancelled") == 0)
+		mktg_refuse_transition(&campaign, "cancelled");
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id), MKTG_TIME(mktg_now()));
+	mktg_call(&plan_query, MKTG_INT64(tenant), MKTG_INT64(id));
+	mktg_call(&message_query, MKTG_INT64(tenant), MKTG_INT64(id));
+	mktg_end();
+	PG_RETURN_TEXT_P(cstring_to_text("cancelled"));
+}

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * campaign.h
+ *		Campaigns, their recipients, their plan; and single messages.
+ *
+ * All functions are called within SPI (mktg_begin()).
+ *
+ * IDENTIFICATION
+ *		src/campaign/campaign.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_CAMPAIGN_H
+#define MKTG_CAMPAIGN_H
+
+#include "postgres.h"
+
+#include "utils/date.h"
+
+typedef struct MktgCampaign
+{
+	int64		tenant_id;
+	int64		campaign_id;
+	char	   *name;
+	char	   *type;
+	char	   *channel;
+	char	   *status;
+	int64		template_id;	/* 0: none */
+	int64		sender_id;		/* 0: none */
+	int32		daily_limit;	/* 0: none */
+	int32		last_position;
+} MktgCampaign;
+
+extern void mktg_require_campaign(int64 campaign, int64 tenant);
+
+/* Reads a campaign and locks its row until the transaction ends. */
+extern void mktg_lock_campaign(int64 campaign, int64 tenant, MktgCampaign *out);
+
+/* Sender of a name, or the default of a channel (name NULL; 0 where there is none). */
+extern int64 mktg_find_sender(const char *name, const char *channel, int64 tenant);
+
+/* Template of a name and channel; refuses a name that is not there. */
+extern int64 mktg_find_template(const char *name, const char *channel, int64 tenant);
+
+extern void mktg_refuse_transition(const MktgCampaign *campaign, const char *action);
+
+/* ---- plan.c ---- */
+
+/* Serialises planning and dispatch under a sender; gives its daily limit, 0 for none. */
+extern int32 mktg_lock_sender(int64 sender, int64 tenant);
+
+/*
+ * Lays what is left of the sender's running campaigns over the days from
+ * "today" on.  Where the sender has no limit its campaigns do not compete and
+ * only "campaign" is laid (0: all).
+ */
+extern void mktg_plan_sender(int64 sender, int32 sender_limit, int64 campaign,
+							 DateADT today, int64 tenant);
+
+/* Takes what was queued on earlier days and not begun back into the plan. */
+extern void mktg_recall_overdue(int64 sender, DateADT today, int64 tenant);
+
+/* Ends the campaigns of a tenant (0: all) that have nothing left to send. */
+extern void mktg_complete_campaigns(int64 tenant, TimestampTz now);
+
+/* ---- message.c ---- */
+
+typedef struct MktgMessageKey
+{
+	int64		tenant_id;
+	int64		campaign_id;
+	int64		contact_id;
+	char	   *ref;
+} MktgMessageKey;
+
+/* "tenant-campaign-contact" or "tenant-campaign-contact-ref" */
+extern char *mktg_message_id(const MktgMessageKey *key);
+extern bool mktg_parse_message_id(const char *id, MktgMessageKey *key);
+
+/* What a provider reports of n messages, column by column (arrays of Datum). */
+typedef struct MktgReports
+{
+	int			n;
+	Datum	   *tenant;
+	Datum	   *campaign;
+	Datum	   *contact;
+	Datum	   *ref;			/* text */
+	Datum	   *status;			/* text */
+	Datum	   *at;				/* timestamptz */
+	Datum	   *reason;			/* text */
+	bool	   *reason_null;
+} MktgReports;
+
+/*
+ * Applies reports of the statuses sent, delivered, read, failed and bounced;
+ * gives the number of messages that moved.
+ */
+extern uint64 mktg_apply_reports(const MktgReports *reports);
+
+/* ---- fragments of SQL that say one rule in one place ---- */
+
+/*
+ * The address of contact row "c" on a channel (SQL expressions).  Push tokens
+ * and webhook targets are attributes; in_app reaches the contact itself.
+ */
+#define MKTG_SQL_ADDRESS(channel, c) \
+	"CASE " channel " WHEN 'email' THEN " c ".email" \
+	" WHEN 'sms' THEN " c ".phone WHEN 'whatsapp' THEN " c ".phone" \
+	" WHEN 'push' THEN " c ".attributes ->> 'push_token'" \
+	" WHEN 'webhook' THEN coalesce(" c ".attributes ->> 'webhook_url', " c ".contact_id::text)" \
+	" ELSE " c ".contact_id::text END"
+
+/*
+ * Consent, for row "r" with tenant_id and contact_id: subscribed to the
+ * channel in any topic, and not unsubscribed from topic marketing.
+ */
+#define MKTG_SQL_CONSENTED(channel, r) \
+	"(EXISTS (SELECT FROM mktg.consent k WHERE k.tenant_id = " r ".tenant_id" \
+	"   AND k.contact_id = " r ".contact_id AND k.channel = " channel " AND k.state = 'subscribed')" \
+	" AND NOT EXISTS (SELECT FROM mktg.consent k WHERE k.tenant_id = " r ".tenant_id" \
+	"   AND k.contact_id = " r ".contact_id AND k.channel = " channel \
+	"   AND k.topic = 'marketing' AND k.state = 'unsubscribed'))"
+
+#define MKTG_SQL_SUPPRESSED(channel, address, r) \
+	"EXISTS (SELECT FROM mktg.suppression x WHERE x.tenant_id = " r ".tenant_id" \
+	" AND x.channel = " channel " AND x.address_hash = mktg.address_hash(" address "))"
+
+/*
+ * Why a queued or pending message "m" of campaign "c" must not go to contact
+ * "p" (a LEFT JOIN), or NULL.  The order is that of the answer a person wants.
+ */
+#define MKTG_SQL_GATE(m, c, p) \
+	"CASE WHEN " p ".contact_id IS NULL OR NOT " p ".is_active THEN 'inactive'" \
+	" WHEN " m ".address IS NULL THEN 'unreachable'" \
+	" WHEN " MKTG_SQL_SUPPRESSED(c ".channel", m ".address", m) " THEN 'suppressed'" \
+	" WHEN " c ".type <> 'transactional' AND NOT " MKTG_SQL_CONSENTED(c ".channel", m) \
+	" THEN 'unsubscribed' END"
+
+/*
+ * Whether a report may move a message from status "old" to "new": the later
+ * stage wins, an end stays, and a doubt is decided by whatever is reported.
+ */
+#define MKTG_SQL_MOVES(old, new) \
+	"(CASE " old " WHEN 'queued' THEN 10 WHEN 'in_doubt' THEN 15 WHEN 'sent' THEN 20" \
+	" WHEN 'delivered' THEN 30 WHEN 'read' THEN 40 ELSE 99 END <" \
+	" CASE " new " WHEN 'sent' THEN 20 WHEN 'failed' THEN 25 WHEN 'bounced' THEN 25" \
+	" WHEN 'delivered' THEN 30 WHEN 'read' THEN 40 ELSE 0 END)"
+
+#endif

@@ -1,0 +1,365 @@
+/*-------------------------------------------------------------------------
+ *
+ * plan.c
+ *		Lays the days of a campaign over the positions of its recipients.
+ *
+ * A plan is ranges: on this day positions 251 to 500.  Batches go out in the
+ * order of positions, so what has been dispatched is always the beginning and
+ * what is left one range at the end; planning anew drops the planned rows and
+ * lays that range again.  It costs days, not recipients.
+ *
+ * Campaigns that share a sender with a daily limit are laid together, the
+ * higher priority first and among equals the one activated first.  The lock on
+ * the sender's row serialises everything that plans or dispatches.
+ *
+ * IDENTIFICATION
+ *		src/campaign/plan.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "base/base.h"
+#include "base/shared.h"
+#include "campaign/campaign.h"
+
+/* a plan longer than a century is a mistake */
+#define MAX_PLAN_DAYS	36525
+
+/* What is left of one campaign. */
+typedef struct Rest
+{
+	int64		campaign_id;
+	int32		daily_limit;	/* 0: none */
+	DateADT		start;			/* not before */
+	int32		next;			/* first position left */
+	int32		last;			/* last position */
+	int32		batch;			/* number of the last batch dispatched */
+	int32		used_today;		/* recipients dispatched today */
+} Rest;
+
+/* The rows of the new plan, column by column. */
+typedef struct DayPlan
+{
+	int			rows;
+	int			capacity;
+	Datum	   *campaign;
+	Datum	   *day;
+	Datum	   *batch;
+	Datum	   *from;
+	Datum	   *to;
+} DayPlan;
+
+/* What the days still hold of the sender's limit, by days from today. */
+typedef struct Days
+{
+	int32		limit;			/* 0: none */
+	int			count;
+	int32	   *left;
+} Days;
+
+static Rest *load_rests(int64 sender, int64 campaign, DateADT today, int64 tenant, int *count);
+static void lay(const Rest *rest, DateADT today, Days *days, DayPlan *plan);
+static int32 *day_left(Days *days, int day);
+static void add_batch(DayPlan *plan, const Rest *rest, DateADT day, int32 batch, int32 from, int32 to);
+static void store(const Rest *rests, int count, const DayPlan *plan, int64 tenant);
+static void require_activatable(const MktgCampaign *campaign, int64 sender);
+
+PG_FUNCTION_INFO_V1(mktg_activate_campaign);
+
+int32
+mktg_lock_sender(int64 sender, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT daily_limit FROM mktg.sender"
+										" WHERE tenant_id = $1 AND sender_id = $2 FOR NO KEY UPDATE",
+										INT8OID, INT8OID);
+
+	return mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender)) == 0 ? 0 : mktg_int32_at(0, 1);
+}
+
+void
+mktg_plan_sender(int64 sender, int32 sender_limit, int64 campaign, DateADT today, int64 tenant)
+{
+	Days		days = {.limit = sender_limit};
+	DayPlan		plan = {0};
+	Rest	   *rests;
+	int			count;
+
+	rests = load_rests(sender, sender_limit > 0 ? 0 : campaign, today, tenant, &count);
+	for (int i = 0; i < count && sender_limit > 0; i++)
+		*day_left(&days, 0) = Max(*day_left(&days, 0) - rests[i].used_today, 0);
+	for (int i = 0; i < count; i++)
+		lay(&rests[i], today, &days, &plan);
+	store(rests, count, &plan, tenant);
+}
+
+/*
+ * The sender's running campaigns in the order of their claim to its days.
+ * Paused and ended ones only matter for what they dispatched today.
+ */
+static Rest *
+load_rests(int64 sender, int64 campaign, DateADT today, int64 tenant, int *count)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT c.campaign_id, coalesce(c.daily_send_limit, 0),"
+										" greatest(c.start_date, $4), coalesce(d.last_position, 0) + 1,"
+										" CASE c.status WHEN 'active' THEN c.last_position ELSE 0 END,"
+										" coalesce(d.batch, 0), coalesce(d.used_today, 0)::integer"
+										" FROM mktg.campaign c LEFT JOIN LATERAL"
+										"  (SELECT max(s.to_position) AS last_position, max(s.batch) AS batch,"
+										"          sum(s.batch_size) FILTER (WHERE s.send_date = $4) AS used_today"
+										"     FROM mktg.send_schedule s WHERE s.tenant_id = c.tenant_id"
+										"      AND s.campaign_id = c.campaign_id AND s.status = 'dispatched') d ON true"
+										" WHERE c.tenant_id = $1 AND c.sender_id = $2"
+										"  AND ($3 = 0 OR c.campaign_id = $3)"
+										"  AND (c.status = 'active' OR d.used_today > 0)"
+										" ORDER BY c.priority DESC, c.activated_at, c.campaign_id",
+										INT8OID, INT8OID, INT8OID, DATEOID);
+	Rest	   *rests;
+
+	*count = (int) mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender), MKTG_INT64(campaign),
+							 MKTG_DATE(today));
+	rests = palloc(sizeof(Rest) * (*count + 1));
+	for (int i = 0; i < *count; i++)
+	{
+		rests[i].campaign_id = mktg_int64_at(i, 1);
+		rests[i].daily_limit = mktg_int32_at(i, 2);
+		rests[i].start = mktg_int32_at(i, 3);
+		rests[i].next = mktg_int32_at(i, 4);
+		rests[i].last = mktg_int32_at(i, 5);
+		rests[i].batch = mktg_int32_at(i, 6);
+		rests[i].used_today = mktg_int32_at(i, 7);
+	}
+	return rests;
+}
+
+/* Lay one campaign over the days that are left to it. */
+static void
+lay(const Rest *rest, DateADT today, Days *days, DayPlan *plan)
+{
+	int32		position = rest->next;
+	int32		batch = rest->batch;
+
+	for (int day = rest->start - today; position <= rest->last; day++)
+	{
+		int32		size = rest->last - position + 1;
+
+		if (day - (rest->start - today) > MAX_PLAN_DAYS)
+			ereport(ERROR,
+					(errcode(ERRCODE_MKTG_INVALID_LIMIT),
+					 errmsg("the plan of campaign " INT64_FORMAT " would take more than %d days",
+							rest->campaign_id, MAX_PLAN_DAYS),
+					 errhint("Raise daily_send_limit or the sender's daily limit.")));
+		if (rest->daily_limit > 0)
+			size = Min(size, rest->daily_limit - (day == 0 ? rest->used_today : 0));
+		if (days->limit > 0)
+			size = Min(size, *day_left(days, day));
+		if (size <= 0)
+			continue;
+		add_batch(plan, rest, today + day, ++batch, position, position + size - 1);
+		if (days->limit > 0)
+			*day_left(days, day) -= size;
+		position += size;
+	}
+}
+
+static int32 *
+day_left(Days *days, int day)
+{
+	if (day >= days->count)
+	{
+		int			count = Max(day + 1, days->count * 2 + 64);
+
+		days->left = days->left == NULL ? palloc(count * sizeof(int32)) :
+			repalloc(days->left, count * sizeof(int32));
+		for (int i = days->count; i < count; i++)
+			days->left[i] = days->limit;
+		days->count = count;
+	}
+	return &days->left[day];
+}
+
+static void
+add_batch(DayPlan *plan, const Rest *rest, DateADT day, int32 batch, int32 from, int32 to)
+{
+	Datum	  **columns[] = {&plan->campaign, &plan->day, &plan->batch, &plan->from, &plan->to};
+
+	if (plan->rows == plan->capacity)
+	{
+		plan->capacity = plan->capacity * 2 + 64;
+		for (int i = 0; i < lengthof(columns); i++)
+			*columns[i] = *columns[i] == NULL ? palloc(plan->capacity * sizeof(Datum)) :
+				repalloc(*columns[i], plan->capacity * sizeof(Datum));
+	}
+	plan->campaign[plan->rows] = Int64GetDatum(rest->campaign_id);
+	plan->day[plan->rows] = DateADTGetDatum(day);
+	plan->batch[plan->rows] = Int32GetDatum(batch);
+	plan->from[plan->rows] = Int32GetDatum(from);
+	plan->to[plan->rows] = Int32GetDatum(to);
+	plan->rows++;
+}
+
+static void
+store(const Rest *rests, int count, const DayPlan *plan, int64 tenant)
+{
+	static MktgQuery drop_query = MKTG_QUERY("DELETE FROM mktg.send_schedule WHERE tenant_id = $1"
+											 " AND campaign_id = ANY ($2) AND status = 'planned'",
+											 INT8OID, INT8ARRAYOID);
+	static MktgQuery add_query = MKTG_QUERY("INSERT INTO mktg.send_schedule (tenant_id, campaign_id, send_date, batch,"
+											" from_position, to_position, batch_size, remaining)"
+											" SELECT $1, c, d, b, f, t, t - f + 1, t - f + 1"
+											" FROM unnest($2, $3, $4, $5, $6) AS u (c, d, b, f, t)",
+											INT8OID, INT8ARRAYOID, DATEARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID);
+	Datum	   *ids = palloc(sizeof(Datum) * (count + 1));
+	int			running = 0;
+
+	/* a paused campaign keeps its rows until it is resumed */
+	for (int i = 0; i < count; i++)
+		if (rests[i].last > 0)
+			ids[running++] = Int64GetDatum(rests[i].campaign_id);
+	mktg_call(&drop_query, MKTG_INT64(tenant), MKTG_ARG(mktg_array(ids, NULL, running, INT8OID)));
+	if (plan->rows == 0)
+		return;
+	mktg_call(&add_query, MKTG_INT64(tenant),
+			  MKTG_ARG(mktg_array(plan->campaign, NULL, plan->rows, INT8OID)),
+			  MKTG_ARG(mktg_array(plan->day, NULL, plan->rows, DATEOID)),
+			  MKTG_ARG(mktg_array(plan->batch, NULL, plan->rows, INT4OID)),
+			  MKTG_ARG(mktg_array(plan->from, NULL, plan->rows, INT4OID)),
+			  MKTG_ARG(mktg_array(plan->to, NULL, plan->rows, INT4OID)));
+}
+
+/*
+ * Recipients queued on an earlier day whose sending has not begun are taken
+ * back and join the end of their campaign's order, where a daily limit holds:
+ * sent now they would come on top of today's batch.
+ */
+void
+mktg_recall_overdue(int64 sender, DateADT today, int64 tenant)
+{
+	static MktgQuery query = MKTG_BULK_QUERY(
+		"WITH late AS MATERIALIZED (SELECT o.tenant_id, o.campaign_id, o.contact_id, o.ref, m.position, m.send_day"
+		"   FROM mktg.campaign c"
+		"   JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id"
+		"   JOIN mktg.outbox o ON o.tenant_id = c.tenant_id AND o.campaign_id = c.campaign_id"
+		"   JOIN mktg.message m ON m.tenant_id = o.tenant_id AND m.campaign_id = o.campaign_id"
+		"    AND m.contact_id = o.contact_id AND m.ref = o.ref"
+		"  WHERE c.tenant_id = $1 AND c.sender_id = $2 AND c.status = 'active'"
+		"    AND coalesce(c.daily_send_limit, s.daily_limit) IS NOT NULL"
+		"    AND o.lease IS NULL AND o.attempt = 0"
+		"    AND m.position IS NOT NULL AND m.status = 'queued' AND m.send_day < $3"
+		"  FOR UPDATE OF o SKIP LOCKED),"
+		" gone AS (DELETE FROM mktg.outbox o USING late l WHERE o.tenant_id = l.tenant_id"
+		"   AND o.campaign_id = l.campaign_id AND o.contact_id = l.contact_id AND o.ref = l.ref),"
+		" placed AS (SELECT l.*, c.last_position + row_number() OVER"
+		"    (PARTITION BY l.campaign_id ORDER BY l.position) AS new_position"
+		"   FROM late l JOIN mktg.campaign c ON c.tenant_id = l.tenant_id AND c.campaign_id = l.campaign_id),"
+		" moved AS (UPDATE mktg.message m SET status = 'pending', position = p.new_position, send_day = NULL, queued_at = NULL"
+		"   FROM placed p WHERE m.tenant_id = p.tenant_id AND m.campaign_id = p.campaign_id"
+		"   AND m.contact_id = p.contact_id AND m.ref = p.ref"
+		"   RETURNING m.tenant_id, m.campaign_id, p.send_day),"
+		" tally AS (SELECT tenant_id, campaign_id, send_day, count(*)::integer AS n FROM moved GROUP BY 1, 2, 3),"
+		" reduced AS (UPDATE mktg.send_schedule s SET queued = s.queued - t.n, batch_size = s.batch_size - t.n"
+		"   FROM tally t WHERE s.tenant_id = t.tenant_id AND s.campaign_id = t.campaign_id AND s.send_date = t.send_day"
+		"   AND s.batch = (SELECT max(x.batch) FROM mktg.send_schedule x WHERE x.tenant_id = t.tenant_id"
+		"     AND x.campaign_id = t.campaign_id AND x.send_date = t.send_day AND x.status = 'dispatched'))"
+		" UPDATE mktg.campaign c SET last_position = c.last_position + t.n"
+		"   FROM (SELECT tenant_id, campaign_id, sum(n)::integer AS n FROM tally GROUP BY 1, 2) t"
+		"  WHERE c.tenant_id = t.tenant_id AND c.campaign_id = t.campaign_id",
+		INT8OID, INT8OID, DATEOID);
+
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender), MKTG_DATE(today));
+}
+
+/*
+ * SQL: mktg.activate_campaign(campaign bigint, start_date date DEFAULT NULL,
+ *		tenant bigint DEFAULT 1) returns (campaign_id, status,
+ *		recipients_scheduled, daily_limit, estimated_days,
+ *		estimated_completion_date)
+ *
+ * Errors: MK014 unknown, MK015 no sender, MK021 plan too long, MK030 no
+ * recipients, MK031 no template, MK033 not a draft, MK034 start in the past.
+ */
+Datum
+mktg_activate_campaign(PG_FUNCTION_ARGS)
+{
+	static MktgQuery sender_query = MKTG_QUERY("SELECT sender_id, channel FROM mktg.campaign"
+											   " WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'active', start_date = $3,"
+										" activated_at = $5, sender_id = $4"
+										" WHERE tenant_id = $1 AND campaign_id = $2",
+										INT8OID, INT8OID, DATEOID, INT8OID, TIMESTAMPTZOID);
+	static MktgQuery plan_query = MKTG_QUERY("SELECT sum(batch_size)::bigint, count(DISTINCT send_date)::integer, max(send_date)"
+											 " FROM mktg.send_schedule WHERE tenant_id = $1 AND campaign_id = $2"
+											 " AND status = 'planned'", INT8OID, INT8OID);
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 2, "tenant");
+	MktgCampaign campaign;
+	DateADT		today;
+	DateADT		start;
+	int64		sender;
+	int32		sender_limit;
+	int32		limit;
+	bool		isnull;
+	Datum		result;
+
+	mktg_begin();
+	mktg_require_campaign(id, tenant);
+	today = mktg_tenant_day(mktg_now(), tenant);
+	start = PG_ARGISNULL(1) ? today + 1 : PG_GETARG_DATEADT(1);
+	mktg_call(&sender_query, MKTG_INT64(tenant), MKTG_INT64(id));
+	sender = mktg_int64_at(0, 1);
+	if (sender == 0)
+		sender = mktg_find_sender(NULL, mktg_text_at(0, 2), tenant);
+	sender_limit = mktg_lock_sender(sender, tenant);
+	mktg_lock_campaign(id, tenant, &campaign);
+	require_activatable(&campaign, sender);
+	if (DATE_NOT_FINITE(start) || start < today)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_DATE_PAST),
+				 errmsg("a campaign cannot start in the past"),
+				 errdetail("The start is %s and today is %s for tenant " INT64_FORMAT ".",
+						   DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(start))),
+						   DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(today))), tenant),
+				 errhint("Start today or later; NULL means tomorrow.")));
+
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id), MKTG_DATE(start),
+			  MKTG_INT64(sender), MKTG_TIME(mktg_now()));
+	mktg_plan_sender(sender, sender_limit, id, today, tenant);
+	mktg_call(&plan_query, MKTG_INT64(tenant), MKTG_INT64(id));
+	limit = campaign.daily_limit == 0 ? sender_limit :
+		sender_limit == 0 ? campaign.daily_limit : Min(campaign.daily_limit, sender_limit);
+	result = mktg_keep_row(fcinfo, (MktgArg[])
+						   {
+							   MKTG_INT64(id), MKTG_TEXT("active"),
+							   MKTG_INT64(mktg_int64_at(0, 1)),
+							   limit == 0 ? MKTG_NULL : MKTG_INT32(limit),
+							   MKTG_INT32(mktg_int32_at(0, 2)),
+							   MKTG_ARG(mktg_value_at(0, 3, &isnull))
+						   });
+	mktg_end();
+	PG_RETURN_DATUM(result);
+}
+
+static void
+require_activatable(const MktgCampaign *campaign, int64 sender)
+{
+	if (strcmp(campaign->status, "draft") != 0)
+		mktg_refuse_transition(campaign, "activated");
+	if (campaign->last_position == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_NO_RECIPIENTS),
+				 errmsg("campaign " INT64_FORMAT " has no recipients", campaign->campaign_id),
+				 errhint("Add some with mktg.add_recipients() or mktg.add_all_contacts().")));
+	if (campaign->template_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_NO_TEMPLATE),
+				 errmsg("campaign " INT64_FORMAT " has no template", campaign->campaign_id),
+				 errhint("Make one of channel %s with mktg.create_template() and set campaign.template_id, "
+						 "or name it in mktg.create_campaign().", campaign->channel)));
+	if (sender == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_SENDER),
+				 errmsg("there is no sender for channel %s", campaign->channel),
+				 errhint("mktg.set_sender() makes one.")));
+}
