@@ -1,0 +1,82 @@
+#!/usr/bin/perl
+#
+# Turns published test cases (JSON) into C tables for the unit tests:
+#   cases.pl mustache FILE...  or  cases.pl signature FILE
+# A file that is not there gives no case; the test then says that it skipped.
+
+use strict;
+use warnings;
+use JSON::PP;
+
+sub c_string
+{
+	my ($text) = @_;
+	return 'NULL' unless defined $text;
+	my $bytes = $text;
+	utf8::encode($bytes);
+	$bytes =~ s/([^ !#-\[\]-~])/sprintf '\\%03o', ord $1/ge;
+	return "\"$bytes\"";
+}
+
+sub read_json
+{
+	my ($path) = @_;
+	open my $file, '<', $path or return;
+	local $/;
+	return JSON::PP->new->utf8->decode(<$file>);
+}
+
+# Values by dotted name, as a caller of simple substitution knows them.
+sub flatten
+{
+	my ($data, $prefix, $out) = @_;
+	for my $key (sort keys %$data)
+	{
+		next if $key =~ /[^A-Za-z0-9_]/;    # dotted names are never single keys
+		my $value = $data->{$key};
+		if (ref $value eq 'HASH')
+		{
+			flatten($value, "$prefix$key.", $out);
+		}
+		elsif (!ref $value)
+		{
+			push @$out, "$prefix$key", $value if defined $value;
+		}
+	}
+	return $out;
+}
+
+my ($kind, @paths) = @ARGV;
+
+if ($kind eq 'mustache')
+{
+	print "static const struct\n{\n\tconst char *name;\n\tconst char *template;\n",
+	  "\tconst char *expected;\n\tconst char *values[12];\n}\t\t\tcases[] = {\n";
+	for my $test (map { my $j = read_json($_); $j ? @{ $j->{tests} } : () } @paths)
+	{
+		# sections and the implicit iterator are beyond names
+		next if $test->{template} =~ /\{\{[#^\/]|\{\{[&{]?\s*\./;
+		my $values = flatten($test->{data}, '', []);
+		printf "\t{%s, %s, %s, {%s}},\n", (map { c_string($_) } @$test{qw(name template expected)}),
+		  join(', ', (map { c_string($_) } @$values), 'NULL');
+	}
+	print "\t{NULL, NULL, NULL, {NULL}}\n};\n";
+}
+else
+{
+	print "static const struct\n{\n\tconst char *name;\n\tconst char *secret;\n\tconst char *id;\n",
+	  "\tint64_t\t\ttimestamp;\n\tconst char *body;\n\tconst char *signature;\n\tbool\t\tvalid;\n",
+	  "}\t\t\tcases[] = {\n";
+	my $json = read_json($paths[0]);
+	for my $vector ($json ? @{ $json->{vectors} } : ())
+	{
+		# the age of a signature is the receiver's business
+		next if abs($vector->{now} - $vector->{webhook_timestamp}) > $vector->{tolerance_seconds};
+		next if grep { !defined } @$vector{qw(secret webhook_id webhook_timestamp body webhook_signature)};
+		printf "\t{%s, %s, %s, %d, %s, %s, %s},\n",
+		  (map { c_string($_) } @$vector{qw(name secret webhook_id)}), $vector->{webhook_timestamp},
+		  (map { c_string($_) } @$vector{qw(body webhook_signature)}),
+		  $vector->{valid} ? 'true' : 'false';
+	}
+	print "\t{NULL, NULL, NULL, 0, NULL, NULL, false}\n};\n";
+}

@@ -1,0 +1,43 @@
+#!/bin/sh
+#
+# Compiles the unit tests of src/core with sanitizers and runs them.
+#   test/unit/run.sh [NAME...]        all tests, or those named
+# CC (gcc), BUILD_DIR (tmp/unit) and MKTG_SPECS (../shared/specs, for published
+# test cases) may be set.
+
+set -eu
+cd "$(dirname "$0")/../.."
+
+cc=${CC:-gcc}
+build=${BUILD_DIR:-tmp/unit}
+specs=${MKTG_SPECS:-../shared/specs}
+mkdir -p "$build"
+
+perl test/unit/cases.pl mustache "$specs/mustache/interpolation.json" \
+	"$specs/mustache/comments.json" > "$build/mustache_cases.h"
+perl test/unit/cases.pl signature "$specs/signatures/standard-webhooks.json" \
+	> "$build/signature_cases.h"
+
+if [ $# -eq 0 ]; then
+	set -- $(cd test/unit && ls *.c | sed 's/\.c$//')
+fi
+
+# one archive, so that each test links only what it names
+flags="-std=gnu11 -g -O1 -Wall -Wextra -Werror -Isrc -Itest/unit -I$build
+	-fsanitize=address,undefined -fno-sanitize-recover=all"
+objects=
+for source in src/core/*.c; do
+	object="$build/core_$(basename "$source" .c).o"
+	$cc $flags -c "$source" -o "$object"
+	objects="$objects $object"
+done
+rm -f "$build/core.a"
+ar rc "$build/core.a" $objects
+
+programs=
+for name in "$@"; do
+	$cc $flags "test/unit/$name.c" "$build/core.a" -lcrypto -lm -o "$build/$name"
+	programs="$programs $build/$name"
+done
+
+exec prove --exec '' $programs
