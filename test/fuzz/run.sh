@@ -1,0 +1,47 @@
+#!/bin/sh
+#
+# Builds the fuzzers with clang and runs each.
+#   test/fuzz/run.sh [SECONDS [NAME...]]     60 seconds, all of them
+# 0 seconds only repeats the corpus.  An input that breaks something is left in
+# tmp/fuzz and belongs into the corpus once it is understood.
+
+set -eu
+cd "$(dirname "$0")/../.."
+
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+cc=${CLANG:-clang}
+build=${BUILD_DIR:-tmp/fuzz}
+mkdir -p "$build"
+
+# without -fwrapv, so that UBSan sees overflow
+flags="-std=gnu11 -g -O1 -Wall -Wextra -Wno-unused-parameter -Werror -Isrc -Itest/fuzz
+	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
+
+echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n);
+int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return 0; }' > "$build/probe.c"
+if ! $cc $flags "$build/probe.c" -o "$build/probe" 2> "$build/probe.log"; then
+	echo "fuzz: skipped, $cc with libFuzzer is not here (Debian: clang libclang-rt-dev)"
+	exit 0
+fi
+
+if [ $# -eq 0 ]; then
+	set -- $(cd test/fuzz && ls *.c | sed 's/\.c$//')
+fi
+
+failed=0
+for name in "$@"; do
+	$cc $flags "test/fuzz/$name.c" src/core/*.c -lcrypto -o "$build/$name"
+	mkdir -p "$build/corpus/$name"
+	limit="-max_total_time=$seconds"
+	[ "$seconds" -gt 0 ] || limit="-runs=0"
+	if "$build/$name" "$limit" -max_len=4096 -print_final_stats=1 -artifact_prefix="$build/$name-" \
+		"$build/corpus/$name" "test/fuzz/corpus/$name" > "$build/$name.log" 2>&1; then
+		echo "fuzz: $name ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$name.log") runs"
+	else
+		echo "fuzz: $name FAILED, see $build/$name.log"
+		tail -30 "$build/$name.log"
+		failed=1
+	fi
+done
+exit $failed
