@@ -16,6 +16,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/query.h"
 

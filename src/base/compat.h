@@ -29,7 +29,21 @@
 #endif
 
 #if PG_VERSION_NUM < 160000
+#include "fmgr.h"
 #include "utils/acl.h"
+
+/* Under -fvisibility=hidden; 16 exports the function along with its info. */
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record *CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
 
 /* 16 has one check for all classes of objects; here it serves relations */
 #define object_ownercheck(classid, objectid, role)	pg_class_ownercheck(objectid, role)
