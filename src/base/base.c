@@ -64,15 +64,31 @@ check_clock(char **newval, void **extra, GucSource source)
 	return true;
 }
 
-TimestampTz
-mktg_now(void)
+static bool
+clock_stopped(void)
 {
-	if (mktg_clock_setting == NULL || mktg_clock_setting[0] == '\0')
-		return GetCurrentTransactionStartTimestamp();
+	return mktg_clock_setting != NULL && mktg_clock_setting[0] != '\0';
+}
+
+static TimestampTz
+stopped_at(void)
+{
 	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
 												   CStringGetDatum(mktg_clock_setting),
 												   ObjectIdGetDatum(InvalidOid),
 												   Int32GetDatum(-1)));
+}
+
+TimestampTz
+mktg_now(void)
+{
+	return clock_stopped() ? stopped_at() : GetCurrentTransactionStartTimestamp();
+}
+
+TimestampTz
+mktg_wall_now(void)
+{
+	return clock_stopped() ? stopped_at() : GetCurrentTimestamp();
 }
 
 /*

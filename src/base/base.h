@@ -29,6 +29,9 @@
 /* now, or where the setting mktg.clock has stopped it */
 extern TimestampTz mktg_now(void);
 
+/* The same for the worker, whose loop is in no transaction: the wall clock, or where it is stopped. */
+extern TimestampTz mktg_wall_now(void);
+
 /* Refusals; each returns only if all is well. */
 extern void mktg_require_tenant(int64 tenant);
 extern void mktg_require_contact(int64 contact, int64 tenant);

@@ -190,6 +190,48 @@ mktg_array(Datum *values, bool *nulls, int n, Oid type)
 											  length, by_value, align));
 }
 
+void
+mktg_columns_add(MktgColumns *columns, const MktgArg *row)
+{
+	if (columns->n == columns->capacity)
+	{
+		columns->capacity = columns->capacity * 2 + 64;
+		for (int i = 0; i < columns->ncolumns; i++)
+		{
+			columns->values[i] = columns->n == 0 ? palloc(columns->capacity * sizeof(Datum)) :
+				repalloc(columns->values[i], columns->capacity * sizeof(Datum));
+			columns->nulls[i] = columns->n == 0 ? palloc(columns->capacity * sizeof(bool)) :
+				repalloc(columns->nulls[i], columns->capacity * sizeof(bool));
+		}
+	}
+	for (int i = 0; i < columns->ncolumns; i++)
+	{
+		columns->values[i][columns->n] = row[i].value;
+		columns->nulls[i][columns->n] = row[i].isnull;
+	}
+	columns->n++;
+}
+
+MktgArg
+mktg_columns_array(const MktgColumns *columns, int column)
+{
+	return MKTG_ARG(mktg_array(columns->values[column], columns->nulls[column],
+							   columns->n, columns->types[column]));
+}
+
+uint64
+mktg_run_columns(MktgQuery *query, const MktgColumns *columns)
+{
+	MktgArg		args[MKTG_MAX_ARGS];
+
+	if (columns->n == 0)
+		return 0;
+	Assert(query->nargs == columns->ncolumns);
+	for (int i = 0; i < columns->ncolumns; i++)
+		args[i] = mktg_columns_array(columns, i);
+	return mktg_run(query, args);
+}
+
 Datum
 mktg_value_at(uint64 row, int column, bool *isnull)
 {

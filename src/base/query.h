@@ -83,6 +83,28 @@ extern MktgArg mktg_text_arg(const char *cstring);
 /* n values as an SQL array; nulls may be NULL. */
 extern Datum mktg_array(Datum *values, bool *nulls, int n, Oid type);
 
+/*
+ * Many rows as arguments, column by column: a statement takes them as arrays,
+ * FROM unnest($1, $2, ...), so that one statement serves any number of rows.
+ */
+typedef struct MktgColumns
+{
+	int			n;				/* rows */
+	int			capacity;
+	int			ncolumns;
+	const Oid  *types;
+	Datum	   *values[MKTG_MAX_ARGS];
+	bool	   *nulls[MKTG_MAX_ARGS];
+} MktgColumns;
+
+#define MKTG_COLUMNS(type_array)	{.ncolumns = lengthof(type_array), .types = (type_array)}
+
+extern void mktg_columns_add(MktgColumns *columns, const MktgArg *row);
+extern MktgArg mktg_columns_array(const MktgColumns *columns, int column);	/* from 0 */
+
+/* Runs a statement whose arguments are the columns; nothing without rows. */
+extern uint64 mktg_run_columns(MktgQuery *query, const MktgColumns *columns);
+
 /* Column "column" (from 1) of row "row" (from 0) of the last result. */
 extern Datum mktg_value_at(uint64 row, int column, bool *isnull);
 extern bool mktg_null_at(uint64 row, int column);

@@ -33,7 +33,6 @@
 typedef struct MktgShared
 {
 	LWLock	   *lock;
-	int			launcher_pid;
 	MktgWorkerSlot slots[MKTG_MAX_DATABASES];
 } MktgShared;
 
@@ -192,27 +191,6 @@ mktg_slot_set(int n, Oid database_oid, int pid, MktgWorkerState state, const cha
 		strlcpy(slot->note, note, sizeof(slot->note));
 	}
 	LWLockRelease(shared->lock);
-}
-
-void
-mktg_launcher_set_pid(int pid)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->launcher_pid = pid;
-	LWLockRelease(shared->lock);
-}
-
-void
-mktg_wake_launcher(void)
-{
-	int			pid;
-
-	if (shared == NULL)
-		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
-	pid = shared->launcher_pid;
-	LWLockRelease(shared->lock);
-	wake_pid(pid);
 }
 
 void

@@ -53,8 +53,6 @@ extern bool mktg_worker_slot(int n, MktgWorkerSlot *copy);
 extern int	mktg_slot_for(const char *database);	/* claims a free one; -1 if full */
 extern void mktg_slot_release(int n);
 extern void mktg_slot_set(int n, Oid database_oid, int pid, MktgWorkerState state, const char *note);
-extern void mktg_launcher_set_pid(int pid);
-extern void mktg_wake_launcher(void);
 
 /*
  * Ends the worker of a database and keeps it away for a while, so that the

@@ -17,6 +17,8 @@
 
 #include "utils/date.h"
 
+#include "base/query.h"
+
 typedef struct MktgCampaign
 {
 	int64		tenant_id;
@@ -77,25 +79,14 @@ typedef struct MktgMessageKey
 extern char *mktg_message_id(const MktgMessageKey *key);
 extern bool mktg_parse_message_id(const char *id, MktgMessageKey *key);
 
-/* What a provider reports of n messages, column by column (arrays of Datum). */
-typedef struct MktgReports
-{
-	int			n;
-	Datum	   *tenant;
-	Datum	   *campaign;
-	Datum	   *contact;
-	Datum	   *ref;			/* text */
-	Datum	   *status;			/* text */
-	Datum	   *at;				/* timestamptz */
-	Datum	   *reason;			/* text */
-	bool	   *reason_null;
-} MktgReports;
+/* Columns of reports: tenant, campaign, contact, ref, status, at, reason. */
+extern const Oid mktg_report_types[7];
 
 /*
  * Applies reports of the statuses sent, delivered, read, failed and bounced;
  * gives the number of messages that moved.
  */
-extern uint64 mktg_apply_reports(const MktgReports *reports);
+extern uint64 mktg_apply_reports(const MktgColumns *reports);
 
 /* ---- fragments of SQL that say one rule in one place ---- */
 

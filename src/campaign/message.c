@@ -23,6 +23,10 @@
 
 #define MAX_REF		128
 
+const Oid	mktg_report_types[7] = {
+	INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID
+};
+
 static const char *const reported_states[] = {"sent", "delivered", "read", "failed", "bounced"};
 static const char *const reported_events[] = {"opened", "clicked", "converted", "unsubscribed"};
 
@@ -110,7 +114,7 @@ refuse_unknown_status(const char *status, const char *hint)
  * record then finds the message further on.
  */
 uint64
-mktg_apply_reports(const MktgReports *reports)
+mktg_apply_reports(const MktgColumns *reports)
 {
 	static MktgQuery query = MKTG_QUERY(
 		"WITH r AS MATERIALIZED (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)"
@@ -128,32 +132,22 @@ mktg_apply_reports(const MktgReports *reports)
 		"   AND o.campaign_id = v.campaign_id AND o.contact_id = v.contact_id AND o.ref = v.ref AND o.lease IS NULL)"
 		" SELECT count(*) FROM moved",
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
-	int			n = reports->n;
 
-	mktg_call(&query,
-			  MKTG_ARG(mktg_array(reports->tenant, NULL, n, INT8OID)),
-			  MKTG_ARG(mktg_array(reports->campaign, NULL, n, INT8OID)),
-			  MKTG_ARG(mktg_array(reports->contact, NULL, n, INT8OID)),
-			  MKTG_ARG(mktg_array(reports->ref, NULL, n, TEXTOID)),
-			  MKTG_ARG(mktg_array(reports->status, NULL, n, TEXTOID)),
-			  MKTG_ARG(mktg_array(reports->at, NULL, n, TIMESTAMPTZOID)),
-			  MKTG_ARG(mktg_array(reports->reason, reports->reason_null, n, TEXTOID)));
+	if (mktg_run_columns(&query, reports) == 0)
+		return 0;
 	return (uint64) mktg_int64_at(0, 1);
 }
 
 static uint64
 apply_one(const MktgMessageKey *key, const char *status, TimestampTz at, MktgArg reason)
 {
-	Datum		tenant = Int64GetDatum(key->tenant_id);
-	Datum		campaign = Int64GetDatum(key->campaign_id);
-	Datum		contact = Int64GetDatum(key->contact_id);
-	Datum		ref = CStringGetTextDatum(key->ref);
-	Datum		state = CStringGetTextDatum(status);
-	Datum		time = TimestampTzGetDatum(at);
-	MktgReports reports = {
-		1, &tenant, &campaign, &contact, &ref, &state, &time, &reason.value, &reason.isnull
-	};
+	MktgColumns reports = MKTG_COLUMNS(mktg_report_types);
 
+	mktg_columns_add(&reports, (MktgArg[])
+					 {
+						 MKTG_INT64(key->tenant_id), MKTG_INT64(key->campaign_id), MKTG_INT64(key->contact_id),
+						 MKTG_TEXT(key->ref), MKTG_TEXT(status), MKTG_TIME(at), reason
+					 });
 	return mktg_apply_reports(&reports);
 }
 

@@ -40,18 +40,6 @@ typedef struct Rest
 	int32		used_today;		/* recipients dispatched today */
 } Rest;
 
-/* The rows of the new plan, column by column. */
-typedef struct DayPlan
-{
-	int			rows;
-	int			capacity;
-	Datum	   *campaign;
-	Datum	   *day;
-	Datum	   *batch;
-	Datum	   *from;
-	Datum	   *to;
-} DayPlan;
-
 /* What the days still hold of the sender's limit, by days from today. */
 typedef struct Days
 {
@@ -60,11 +48,12 @@ typedef struct Days
 	int32	   *left;
 } Days;
 
+static const Oid plan_types[] = {INT8OID, INT8OID, DATEOID, INT4OID, INT4OID, INT4OID};
+
 static Rest *load_rests(int64 sender, int64 campaign, DateADT today, int64 tenant, int *count);
-static void lay(const Rest *rest, DateADT today, Days *days, DayPlan *plan);
+static void lay(const Rest *rest, DateADT today, int64 tenant, Days *days, MktgColumns *plan);
 static int32 *day_left(Days *days, int day);
-static void add_batch(DayPlan *plan, const Rest *rest, DateADT day, int32 batch, int32 from, int32 to);
-static void store(const Rest *rests, int count, const DayPlan *plan, int64 tenant);
+static void store(const Rest *rests, int count, const MktgColumns *plan, int64 tenant);
 static void require_activatable(const MktgCampaign *campaign, int64 sender);
 
 PG_FUNCTION_INFO_V1(mktg_activate_campaign);
@@ -83,7 +72,7 @@ void
 mktg_plan_sender(int64 sender, int32 sender_limit, int64 campaign, DateADT today, int64 tenant)
 {
 	Days		days = {.limit = sender_limit};
-	DayPlan		plan = {0};
+	MktgColumns plan = MKTG_COLUMNS(plan_types);
 	Rest	   *rests;
 	int			count;
 
@@ -91,7 +80,7 @@ mktg_plan_sender(int64 sender, int32 sender_limit, int64 campaign, DateADT today
 	for (int i = 0; i < count && sender_limit > 0; i++)
 		*day_left(&days, 0) = Max(*day_left(&days, 0) - rests[i].used_today, 0);
 	for (int i = 0; i < count; i++)
-		lay(&rests[i], today, &days, &plan);
+		lay(&rests[i], today, tenant, &days, &plan);
 	store(rests, count, &plan, tenant);
 }
 
@@ -136,7 +125,7 @@ load_rests(int64 sender, int64 campaign, DateADT today, int64 tenant, int *count
 
 /* Lay one campaign over the days that are left to it. */
 static void
-lay(const Rest *rest, DateADT today, Days *days, DayPlan *plan)
+lay(const Rest *rest, DateADT today, int64 tenant, Days *days, MktgColumns *plan)
 {
 	int32		position = rest->next;
 	int32		batch = rest->batch;
@@ -157,7 +146,11 @@ lay(const Rest *rest, DateADT today, Days *days, DayPlan *plan)
 			size = Min(size, *day_left(days, day));
 		if (size <= 0)
 			continue;
-		add_batch(plan, rest, today + day, ++batch, position, position + size - 1);
+		mktg_columns_add(plan, (MktgArg[])
+						 {
+							 MKTG_INT64(tenant), MKTG_INT64(rest->campaign_id), MKTG_DATE(today + day),
+							 MKTG_INT32(++batch), MKTG_INT32(position), MKTG_INT32(position + size - 1)
+						 });
 		if (days->limit > 0)
 			*day_left(days, day) -= size;
 		position += size;
@@ -181,36 +174,16 @@ day_left(Days *days, int day)
 }
 
 static void
-add_batch(DayPlan *plan, const Rest *rest, DateADT day, int32 batch, int32 from, int32 to)
-{
-	Datum	  **columns[] = {&plan->campaign, &plan->day, &plan->batch, &plan->from, &plan->to};
-
-	if (plan->rows == plan->capacity)
-	{
-		plan->capacity = plan->capacity * 2 + 64;
-		for (int i = 0; i < lengthof(columns); i++)
-			*columns[i] = *columns[i] == NULL ? palloc(plan->capacity * sizeof(Datum)) :
-				repalloc(*columns[i], plan->capacity * sizeof(Datum));
-	}
-	plan->campaign[plan->rows] = Int64GetDatum(rest->campaign_id);
-	plan->day[plan->rows] = DateADTGetDatum(day);
-	plan->batch[plan->rows] = Int32GetDatum(batch);
-	plan->from[plan->rows] = Int32GetDatum(from);
-	plan->to[plan->rows] = Int32GetDatum(to);
-	plan->rows++;
-}
-
-static void
-store(const Rest *rests, int count, const DayPlan *plan, int64 tenant)
+store(const Rest *rests, int count, const MktgColumns *plan, int64 tenant)
 {
 	static MktgQuery drop_query = MKTG_QUERY("DELETE FROM mktg.send_schedule WHERE tenant_id = $1"
 											 " AND campaign_id = ANY ($2) AND status = 'planned'",
 											 INT8OID, INT8ARRAYOID);
 	static MktgQuery add_query = MKTG_QUERY("INSERT INTO mktg.send_schedule (tenant_id, campaign_id, send_date, batch,"
 											" from_position, to_position, batch_size, remaining)"
-											" SELECT $1, c, d, b, f, t, t - f + 1, t - f + 1"
-											" FROM unnest($2, $3, $4, $5, $6) AS u (c, d, b, f, t)",
-											INT8OID, INT8ARRAYOID, DATEARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID);
+											" SELECT n, c, d, b, f, t, t - f + 1, t - f + 1"
+											" FROM unnest($1, $2, $3, $4, $5, $6) AS u (n, c, d, b, f, t)",
+											INT8ARRAYOID, INT8ARRAYOID, DATEARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID);
 	Datum	   *ids = palloc(sizeof(Datum) * (count + 1));
 	int			running = 0;
 
@@ -219,14 +192,7 @@ store(const Rest *rests, int count, const DayPlan *plan, int64 tenant)
 		if (rests[i].last > 0)
 			ids[running++] = Int64GetDatum(rests[i].campaign_id);
 	mktg_call(&drop_query, MKTG_INT64(tenant), MKTG_ARG(mktg_array(ids, NULL, running, INT8OID)));
-	if (plan->rows == 0)
-		return;
-	mktg_call(&add_query, MKTG_INT64(tenant),
-			  MKTG_ARG(mktg_array(plan->campaign, NULL, plan->rows, INT8OID)),
-			  MKTG_ARG(mktg_array(plan->day, NULL, plan->rows, DATEOID)),
-			  MKTG_ARG(mktg_array(plan->batch, NULL, plan->rows, INT4OID)),
-			  MKTG_ARG(mktg_array(plan->from, NULL, plan->rows, INT4OID)),
-			  MKTG_ARG(mktg_array(plan->to, NULL, plan->rows, INT4OID)));
+	mktg_run_columns(&add_query, plan);
 }
 
 /*

@@ -13,6 +13,9 @@
 
 #include "postgres.h"
 
+/* most messages a worker can be told to have under way */
+#define MKTG_MOST_IN_FLIGHT 1024
+
 extern void mktg_worker_settings_init(void);
 extern void mktg_launcher_init(void);
 

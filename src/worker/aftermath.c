@@ -1,0 +1,146 @@
+/*-------------------------------------------------------------------------
+ *
+ * aftermath.c
+ *		What outcomes leave behind besides the message's record: failures for
+ *		mktg.status(), suppressed addresses, the sandbox's own book.
+ *
+ * IDENTIFICATION
+ *		src/worker/aftermath.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "base/base.h"
+#include "campaign/campaign.h"
+#include "worker/pump.h"
+
+/* reports taken at once, so that one transaction stays short */
+#define REPORTS_AT_ONCE	1000
+
+static const Oid failure_types[] = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+static const Oid sandbox_types[] = {
+	INT8OID, INT8OID, INT8OID, TEXTOID, INT2OID, TEXTOID, TEXTOID, TEXTOID,
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID
+};
+
+void
+mktg_aftermath_begin(Aftermath *aftermath)
+{
+	aftermath->failures = (MktgColumns) MKTG_COLUMNS(failure_types);
+	aftermath->suppressions = (MktgColumns) MKTG_COLUMNS(suppression_types);
+	aftermath->sandbox = (MktgColumns) MKTG_COLUMNS(sandbox_types);
+}
+
+void
+mktg_aftermath_failure(Aftermath *aftermath, int64 tenant, int64 sender, const char *class,
+					   const char *reason, TimestampTz at)
+{
+	mktg_columns_add(&aftermath->failures, (MktgArg[])
+					 {
+						 MKTG_INT64(tenant), MKTG_INT64(sender), MKTG_TEXT(class), MKTG_TEXT(reason), MKTG_TIME(at)
+					 });
+}
+
+void
+mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot)
+{
+	mktg_columns_add(&aftermath->suppressions, (MktgArg[])
+					 {
+						 MKTG_INT64(slot->delivery.tenant_id), MKTG_TEXT(slot->delivery.channel),
+						 MKTG_TEXT(slot->delivery.address), MKTG_TIME(slot->finished_at)
+					 });
+}
+
+static const char *
+outcome_name(MktgOutcomeKind kind)
+{
+	static const char *const names[] = {
+		"none", "sent", "retry", "failed", "bounced", "config", "doubt"
+	};
+
+	return names[kind];
+}
+
+/* The text of a part, or NULL where the template has none. */
+static MktgArg
+part(const char *text, size_t length)
+{
+	if (text == NULL)
+		return MKTG_NULL;
+	return MKTG_ARG(PointerGetDatum(cstring_to_text_with_len(text, length)));
+}
+
+void
+mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot)
+{
+	const MktgDelivery *d = &slot->delivery;
+
+	mktg_columns_add(&aftermath->sandbox, (MktgArg[])
+					 {
+						 MKTG_INT64(d->tenant_id), MKTG_INT64(d->campaign_id), MKTG_INT64(d->contact_id),
+						 MKTG_TEXT(d->ref), MKTG_ARG(Int16GetDatum(d->attempt)), MKTG_TEXT(d->channel),
+						 MKTG_TEXT(d->address), MKTG_TEXT(slot->sender_name), part(d->subject, d->subject_length),
+						 part(d->html, d->html_length), part(d->body, d->body_length),
+						 MKTG_TEXT(outcome_name(d->outcome.kind)), MKTG_TIME(slot->finished_at),
+						 MKTG_TEXT(d->outcome.report)
+					 });
+}
+
+void
+mktg_aftermath_store(const Aftermath *aftermath)
+{
+	static MktgQuery failure_query = MKTG_QUERY(
+		"INSERT INTO mktg.provider_failure AS f (tenant_id, sender_id, minute, class, failures, last_reason)"
+		" SELECT tenant_id, sender_id, date_trunc('minute', at), class, count(*), max(reason)"
+		"  FROM unnest($1, $2, $3, $4, $5) AS u (tenant_id, sender_id, class, reason, at) GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+		" ON CONFLICT (tenant_id, sender_id, minute, class) DO UPDATE"
+		"  SET failures = f.failures + excluded.failures, last_reason = excluded.last_reason",
+		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID);
+	static MktgQuery suppression_query = MKTG_QUERY(
+		"INSERT INTO mktg.suppression (tenant_id, channel, address_hash, reason, at)"
+		" SELECT tenant_id, channel, mktg.address_hash(address), 'hard_bounce', at"
+		"  FROM unnest($1, $2, $3, $4) AS u (tenant_id, channel, address, at) ON CONFLICT DO NOTHING",
+		INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID);
+	static MktgQuery sandbox_query = MKTG_QUERY(
+		"INSERT INTO mktg.sandbox_message (tenant_id, campaign_id, contact_id, ref, attempt, channel, address, sender,"
+		"  subject, html, body, outcome, sent_at, report, report_at)"
+		" SELECT *, CASE WHEN report IS NOT NULL THEN sent_at END"
+		"  FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+		"  AS u (tenant_id, campaign_id, contact_id, ref, attempt, channel, address, sender,"
+		"   subject, html, body, outcome, sent_at, report) ON CONFLICT DO NOTHING",
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
+
+	mktg_run_columns(&failure_query, &aftermath->failures);
+	mktg_run_columns(&suppression_query, &aftermath->suppressions);
+	mktg_run_columns(&sandbox_query, &aftermath->sandbox);
+}
+
+uint64
+mktg_hear_sandbox(TimestampTz now)
+{
+	static MktgQuery query = MKTG_QUERY(
+		"WITH due AS MATERIALIZED (SELECT s.ctid AS tid FROM mktg.sandbox_message s"
+		"   WHERE s.report IS NOT NULL AND s.reported_at IS NULL AND s.report_at <= $1"
+		"   ORDER BY s.report_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+		" UPDATE mktg.sandbox_message s SET reported_at = $1 FROM due WHERE s.ctid = due.tid"
+		" RETURNING s.tenant_id, s.campaign_id, s.contact_id, s.ref, s.report",
+		TIMESTAMPTZOID, INT4OID);
+	MktgColumns reports = MKTG_COLUMNS(mktg_report_types);
+	uint64		count = mktg_call(&query, MKTG_TIME(now), MKTG_INT32(REPORTS_AT_ONCE));
+
+	for (uint64 i = 0; i < count; i++)
+		mktg_columns_add(&reports, (MktgArg[])
+						 {
+							 MKTG_INT64(mktg_int64_at(i, 1)), MKTG_INT64(mktg_int64_at(i, 2)),
+							 MKTG_INT64(mktg_int64_at(i, 3)), MKTG_TEXT(mktg_text_at(i, 4)),
+							 MKTG_TEXT(mktg_text_at(i, 5)), MKTG_TIME(now), MKTG_NULL
+						 });
+	(void) mktg_apply_reports(&reports);
+	return count;
+}

@@ -1,0 +1,308 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.c
+ *		Leases messages from the queue.
+ *
+ * The attempt is counted and committed before any byte leaves.  Campaign
+ * status, consent and suppression are read in the statement that leases, so
+ * a pause or an unsubscribe committed before it always wins.  A sender's caps
+ * are kept in one row that every claim locks, so they hold for any number of
+ * workers and over restarts.
+ *
+ * Rows are taken lane by lane, a lane being a running campaign: those of a
+ * paused campaign cost nothing, however many wait.
+ *
+ * IDENTIFICATION
+ *		src/worker/claim.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "base/base.h"
+#include "campaign/campaign.h"
+#include "worker/claim.h"
+
+/* What a sender may still take, and has taken in this claim. */
+typedef struct Allowance
+{
+	const MktgLane *lane;		/* any lane of the sender */
+	int32		used;
+	double		tokens;
+	int			left;
+	int			first_attempts;
+	int			attempts;
+} Allowance;
+
+static void read_lane(MktgLane *lane, uint64 row);
+static void rotate_equals(MktgClaim *claim, uint32 rotation);
+static bool limited(const MktgLane *lane);
+static Allowance *find_allowance(Allowance *list, int n, const MktgLane *lane);
+static Allowance *lock_allowances(MktgClaim *claim, int *count);
+static void load_allowance(Allowance *allowance, MktgClaim *claim);
+static void spend_allowances(MktgClaim *claim, Allowance *list, int n);
+
+void
+mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
+{
+	static MktgQuery query = MKTG_QUERY(
+		"SELECT c.tenant_id, c.campaign_id, c.sender_id, c.template_id, t.version, c.priority, c.channel,"
+		"  c.template_data, s.name, s.provider::text, s.from_address, s.from_name, s.reply_to,"
+		"  coalesce(s.daily_limit, 0), coalesce(s.rate_per_second, 0), s.max_attempts::integer,"
+		"  coalesce(s.on_doubt, CASE WHEN c.type = 'transactional' OR c.channel = 'webhook' THEN 'retry' ELSE 'hold' END) = 'hold',"
+		"  ($1 AT TIME ZONE n.time_zone)::date, o.due"
+		" FROM mktg.campaign c"
+		" JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id AND s.is_active"
+		" JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id"
+		" JOIN mktg.tenant n ON n.tenant_id = c.tenant_id"
+		" CROSS JOIN LATERAL (SELECT o.due FROM mktg.outbox o WHERE o.tenant_id = c.tenant_id"
+		"   AND o.campaign_id = c.campaign_id AND o.lease IS NULL ORDER BY o.due LIMIT 1) o"
+		" WHERE c.status = 'active' ORDER BY c.priority DESC, c.tenant_id, c.campaign_id",
+		TIMESTAMPTZOID);
+	static MktgQuery suspect_query = MKTG_QUERY("SELECT FROM mktg.outbox o"
+												" JOIN mktg.campaign c ON c.tenant_id = o.tenant_id"
+												"  AND c.campaign_id = o.campaign_id AND c.status = 'active'"
+												" WHERE o.lease IS NULL AND o.deaths > 0 AND o.due <= $1 LIMIT 1",
+												TIMESTAMPTZOID);
+	uint64		count;
+
+	claim->now = mktg_now();
+	claim->next_due = 0;
+	claim->rows = 0;
+	claim->suspects = mktg_call(&suspect_query, MKTG_TIME(claim->now)) > 0;
+	count = mktg_call(&query, MKTG_TIME(claim->now));
+	claim->lanes = palloc(sizeof(MktgLane) * (count + 1));
+	claim->nlanes = 0;
+	for (uint64 i = 0; i < count; i++)
+	{
+		MktgLane   *lane = &claim->lanes[claim->nlanes];
+
+		read_lane(lane, i);
+		if (lane->due <= claim->now)
+			claim->nlanes++;
+		else if (claim->next_due == 0 || lane->due < claim->next_due)
+			claim->next_due = lane->due;
+	}
+	rotate_equals(claim, rotation);
+}
+
+static void
+read_lane(MktgLane *lane, uint64 row)
+{
+	bool		isnull;
+	Datum		value;
+
+	lane->tenant_id = mktg_int64_at(row, 1);
+	lane->campaign_id = mktg_int64_at(row, 2);
+	lane->sender_id = mktg_int64_at(row, 3);
+	lane->template_id = mktg_int64_at(row, 4);
+	lane->template_version = mktg_int32_at(row, 5);
+	lane->priority = mktg_int32_at(row, 6);
+	lane->channel = mktg_text_at(row, 7);
+	lane->template_data = DatumGetJsonbPCopy(mktg_value_at(row, 8, &isnull));
+	lane->sender = mktg_text_at(row, 9);
+	lane->provider = mktg_text_at(row, 10);
+	lane->from_address = mktg_text_at(row, 11);
+	lane->from_name = mktg_text_at(row, 12);
+	lane->reply_to = mktg_text_at(row, 13);
+	lane->daily_limit = mktg_int32_at(row, 14);
+	value = mktg_value_at(row, 15, &isnull);
+	lane->rate = DatumGetFloat8(value);
+	lane->max_attempts = mktg_int32_at(row, 16);
+	lane->hold = mktg_bool_at(row, 17);
+	lane->today = mktg_int32_at(row, 18);
+	lane->due = (TimestampTz) mktg_int64_at(row, 19);
+	lane->room = INT_MAX;
+}
+
+/* Campaigns of one priority take turns at being first. */
+static void
+rotate_equals(MktgClaim *claim, uint32 rotation)
+{
+	MktgLane   *turned = palloc(sizeof(MktgLane) * (claim->nlanes + 1));
+
+	for (int first = 0; first < claim->nlanes;)
+	{
+		int			n = 1;
+
+		while (first + n < claim->nlanes &&
+			   claim->lanes[first + n].priority == claim->lanes[first].priority)
+			n++;
+		for (int i = 0; i < n; i++)
+			turned[first + i] = claim->lanes[first + (i + rotation) % n];
+		first += n;
+	}
+	claim->lanes = turned;
+}
+
+static bool
+limited(const MktgLane *lane)
+{
+	return lane->daily_limit > 0 || lane->rate > 0;
+}
+
+static Allowance *
+find_allowance(Allowance *list, int n, const MktgLane *lane)
+{
+	for (int i = 0; i < n; i++)
+		if (list[i].lane->tenant_id == lane->tenant_id && list[i].lane->sender_id == lane->sender_id)
+			return &list[i];
+	return NULL;
+}
+
+/* Locks the state of every limited sender that has something to take. */
+static Allowance *
+lock_allowances(MktgClaim *claim, int *count)
+{
+	Allowance  *list = palloc0(sizeof(Allowance) * (claim->nlanes + 1));
+
+	*count = 0;
+	for (int i = 0; i < claim->nlanes; i++)
+	{
+		MktgLane   *lane = &claim->lanes[i];
+		Allowance  *allowance;
+
+		if (!limited(lane) || lane->room <= 0)
+			continue;
+		allowance = find_allowance(list, *count, lane);
+		if (allowance == NULL)
+		{
+			allowance = &list[(*count)++];
+			allowance->lane = lane;
+			load_allowance(allowance, claim);
+		}
+		/* lanes of one sender share what is left of it */
+		lane->room = Min(lane->room, allowance->left);
+		allowance->left -= lane->room;
+	}
+	return list;
+}
+
+static void
+load_allowance(Allowance *allowance, MktgClaim *claim)
+{
+	static MktgQuery make_query = MKTG_QUERY("INSERT INTO mktg.sender_state (tenant_id, sender_id, day, tokens, tokens_at)"
+											 " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT DO NOTHING",
+											 INT8OID, INT8OID, DATEOID, FLOAT8OID);
+
+	/* tokens run on real time, whatever mktg.clock says; a second's worth may gather */
+	static MktgQuery query = MKTG_QUERY("SELECT CASE day WHEN $3 THEN used ELSE 0 END,"
+										" least(greatest($4, 1), tokens + $4 * greatest(extract(epoch FROM clock_timestamp() - tokens_at), 0)::float8)"
+										" FROM mktg.sender_state WHERE tenant_id = $1 AND sender_id = $2 FOR UPDATE",
+										INT8OID, INT8OID, DATEOID, FLOAT8OID);
+	const MktgLane *lane = allowance->lane;
+	MktgArg		args[] = {
+		MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->sender_id),
+		MKTG_DATE(lane->today), MKTG_ARG(Float8GetDatum(lane->rate))
+	};
+	bool		isnull;
+
+	if (mktg_run(&query, args) == 0)
+	{
+		mktg_run(&make_query, args);
+		mktg_run(&query, args);
+	}
+	allowance->used = mktg_int32_at(0, 1);
+	allowance->tokens = DatumGetFloat8(mktg_value_at(0, 2, &isnull));
+	allowance->left = INT_MAX;
+	if (lane->daily_limit > 0)
+		allowance->left = Max(lane->daily_limit - allowance->used, 0);
+	if (lane->rate > 0)
+	{
+		allowance->left = Min(allowance->left, (int) floor(allowance->tokens));
+		if (allowance->tokens < 1)
+		{
+			TimestampTz refilled = claim->now + (int64) ((1 - allowance->tokens) / lane->rate * USECS_PER_SEC);
+
+			if (claim->next_due == 0 || refilled < claim->next_due)
+				claim->next_due = refilled;
+		}
+	}
+}
+
+void
+mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
+{
+	static MktgQuery query = MKTG_QUERY(
+		"WITH c AS MATERIALIZED (SELECT l.lane, k.tenant_id, k.campaign_id, k.channel, k.type, q.tid, q.contact_id, q.ref, q.attempt"
+		"   FROM unnest($1, $2, $3) WITH ORDINALITY AS l (tenant_id, campaign_id, room, lane)"
+		"   JOIN mktg.campaign k ON k.tenant_id = l.tenant_id AND k.campaign_id = l.campaign_id AND k.status = 'active'"
+		"   CROSS JOIN LATERAL (SELECT o.ctid AS tid, o.contact_id, o.ref, o.attempt FROM mktg.outbox o"
+		"     WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL"
+		"      AND o.due <= $5 AND (o.deaths > 0) = $8"
+		"     ORDER BY o.due LIMIT l.room FOR UPDATE SKIP LOCKED) q LIMIT $4),"
+		" g AS MATERIALIZED (SELECT c.*, m.address, m.variables, p.external_id, p.email, p.phone, p.name, p.language,"
+		"    p.country, p.city, p.tier, p.attributes,"
+		"    CASE WHEN m.contact_id IS NULL OR m.status <> 'queued' THEN 'gone' ELSE " MKTG_SQL_GATE("m", "c", "p") " END AS reason"
+		"   FROM c LEFT JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id"
+		"     AND m.contact_id = c.contact_id AND m.ref = c.ref"
+		"   LEFT JOIN mktg.contact p ON p.tenant_id = c.tenant_id AND p.contact_id = c.contact_id),"
+		/* the rows are locked, so they stay where they are */
+		" leased AS (UPDATE mktg.outbox o SET lease = $6, worker = $7, attempt = o.attempt + 1"
+		"   FROM g WHERE o.ctid = g.tid AND g.reason IS NULL),"
+		" dropped AS (DELETE FROM mktg.outbox o USING g WHERE o.ctid = g.tid AND g.reason IS NOT NULL),"
+		" skipped AS (UPDATE mktg.message m SET status = 'skipped', failure_reason = g.reason FROM g"
+		"   WHERE g.reason <> 'gone' AND m.tenant_id = g.tenant_id AND m.campaign_id = g.campaign_id"
+		"    AND m.contact_id = g.contact_id AND m.ref = g.ref)"
+		" SELECT lane::integer, reason, contact_id, ref, attempt + 1, address, variables, external_id, email, phone,"
+		"   name, language, country, city, tier, attributes FROM g",
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT2OID, BOOLOID);
+	Datum	   *tenants = palloc(sizeof(Datum) * (claim->nlanes + 1));
+	Datum	   *campaigns = palloc(sizeof(Datum) * (claim->nlanes + 1));
+	Datum	   *rooms = palloc(sizeof(Datum) * (claim->nlanes + 1));
+	Allowance  *allowances;
+	int			limits;
+	SPITupleTable *claimed;
+
+	allowances = lock_allowances(claim, &limits);
+	for (int i = 0; i < claim->nlanes; i++)
+	{
+		tenants[i] = Int64GetDatum(claim->lanes[i].tenant_id);
+		campaigns[i] = Int64GetDatum(claim->lanes[i].campaign_id);
+		rooms[i] = Int64GetDatum(Max(claim->lanes[i].room, 0));
+	}
+	claim->rows = mktg_call(&query,
+							MKTG_ARG(mktg_array(tenants, NULL, claim->nlanes, INT8OID)),
+							MKTG_ARG(mktg_array(campaigns, NULL, claim->nlanes, INT8OID)),
+							MKTG_ARG(mktg_array(rooms, NULL, claim->nlanes, INT8OID)),
+							MKTG_INT32(most), MKTG_TIME(claim->now), MKTG_INT64(claim->lease),
+							MKTG_ARG(Int16GetDatum(worker)), MKTG_ARG(BoolGetDatum(suspect)));
+	claimed = SPI_tuptable;
+	spend_allowances(claim, allowances, limits);
+	SPI_tuptable = claimed;
+}
+
+static void
+spend_allowances(MktgClaim *claim, Allowance *list, int n)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.sender_state SET day = $3, used = $4, tokens = $5, tokens_at = clock_timestamp()"
+										" WHERE tenant_id = $1 AND sender_id = $2",
+										INT8OID, INT8OID, DATEOID, INT4OID, FLOAT8OID);
+
+	if (n == 0)
+		return;
+	for (uint64 i = 0; i < claim->rows; i++)
+	{
+		Allowance  *allowance = find_allowance(list, n, &claim->lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1]);
+
+		if (allowance == NULL || !mktg_null_at(i, MKTG_CLAIMED_REASON))
+			continue;
+		allowance->attempts++;
+		if (mktg_int32_at(i, MKTG_CLAIMED_ATTEMPT) == 1)
+			allowance->first_attempts++;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		const MktgLane *lane = list[i].lane;
+
+		if (list[i].attempts > 0)
+			mktg_call(&query, MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->sender_id), MKTG_DATE(lane->today),
+					  MKTG_INT32(list[i].used + list[i].first_attempts),
+					  MKTG_ARG(Float8GetDatum(Max(list[i].tokens - list[i].attempts, 0))));
+	}
+}

@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.h
+ *		Leasing messages from the queue and recording what became of them.
+ *
+ * All functions are called within SPI, in a transaction of their own.
+ *
+ * IDENTIFICATION
+ *		src/worker/claim.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_CLAIM_H
+#define MKTG_CLAIM_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "utils/date.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* A running campaign with something in the queue. */
+typedef struct MktgLane
+{
+	int64		tenant_id;
+	int64		campaign_id;
+	int64		sender_id;
+	int64		template_id;
+	int32		template_version;
+	int32		priority;
+	const char *channel;
+	Jsonb	   *template_data;
+	const char *sender;
+	const char *provider;		/* foreign server */
+	const char *from_address;	/* these three may be NULL */
+	const char *from_name;
+	const char *reply_to;
+	int32		daily_limit;	/* 0: none */
+	double		rate;			/* messages a second; 0: no limit */
+	int32		max_attempts;
+	bool		hold;			/* on_doubt */
+	DateADT		today;			/* the tenant's */
+	TimestampTz due;			/* of its first waiting row */
+
+	int			room;			/* most rows to take; the caller lowers it */
+} MktgLane;
+
+/* One cycle's claim.  Memory is the current context's. */
+typedef struct MktgClaim
+{
+	TimestampTz now;			/* mktg's clock */
+	int			nlanes;
+	MktgLane   *lanes;
+	bool		suspects;		/* rows a worker died with are waiting */
+	TimestampTz next_due;		/* earliest time something more can be taken; 0: unknown */
+	int64		lease;
+	uint64		rows;			/* in SPI_tuptable, columns as below */
+} MktgClaim;
+
+/* columns of a claimed row */
+enum
+{
+	MKTG_CLAIMED_LANE = 1,		/* integer, from 1 */
+	MKTG_CLAIMED_REASON,		/* text: why it was skipped; NULL: leased */
+	MKTG_CLAIMED_CONTACT,
+	MKTG_CLAIMED_REF,
+	MKTG_CLAIMED_ATTEMPT,		/* integer, 1 for the first */
+	MKTG_CLAIMED_ADDRESS,
+	MKTG_CLAIMED_VARIABLES,		/* jsonb */
+	MKTG_CLAIMED_EXTERNAL_ID,	/* from here on the contact's */
+	MKTG_CLAIMED_EMAIL,
+	MKTG_CLAIMED_PHONE,
+	MKTG_CLAIMED_NAME,
+	MKTG_CLAIMED_LANGUAGE,
+	MKTG_CLAIMED_COUNTRY,
+	MKTG_CLAIMED_CITY,
+	MKTG_CLAIMED_TIER,
+	MKTG_CLAIMED_ATTRIBUTES,	/* jsonb */
+	MKTG_CLAIMED_COLUMNS = MKTG_CLAIMED_ATTRIBUTES
+};
+
+/* Finds the lanes; room is what the sender's caps leave, or INT_MAX. */
+extern void mktg_claim_lanes(MktgClaim *claim, uint32 rotation);
+
+/*
+ * Leases at most "most" rows to a worker slot; suspects are taken one at a
+ * time.  Rows whose contact may no longer be written to become skipped.
+ */
+extern void mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect);
+
+/* What became of one leased message. */
+typedef enum MktgRecordKind
+{
+	MKTG_RECORD_SENT,
+	MKTG_RECORD_FAILED,
+	MKTG_RECORD_BOUNCED,
+	MKTG_RECORD_IN_DOUBT,
+	MKTG_RECORD_RETRY,			/* waits until "due" */
+	MKTG_RECORD_RELEASE			/* never begun: waits, and burns no attempt */
+} MktgRecordKind;
+
+typedef struct MktgRecord
+{
+	int64		tenant_id;
+	int64		campaign_id;
+	int64		contact_id;
+	const char *ref;
+	int64		lease;
+	int			attempt;
+	MktgRecordKind kind;
+	TimestampTz at;				/* mktg's clock */
+	TimestampTz due;			/* RETRY, RELEASE */
+	const char *provider_id;	/* may be NULL */
+	const char *reason;			/* may be NULL */
+} MktgRecord;
+
+/* Compare-and-set on the lease; gives the number of rows whose lease still held. */
+extern uint64 mktg_record(const MktgRecord *records, int n);
+
+/*
+ * Settles what a dead worker of this slot left behind: doubtful messages are
+ * held or made suspects, as on_doubt says; a second death is the last.
+ */
+extern void mktg_recover(int worker, TimestampTz now);
+
+/* Ends messages in the queue of campaigns that were cancelled under way. */
+extern void mktg_sweep_cancelled(void);
+
+#endif

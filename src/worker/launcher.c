@@ -1,0 +1,257 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *		Keeps one worker running for each database that mktg.databases names.
+ *
+ * The launcher itself is connected to none, so it holds up no DROP DATABASE;
+ * a worker that holds one up is ended before the command runs.  A worker that
+ * fails is started again after a delay that doubles from 1 s to 5 min.
+ *
+ * IDENTIFICATION
+ *		src/worker/launcher.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "base/compat.h"
+#include "base/shared.h"
+#include "worker/worker.h"
+
+#define FIRST_DELAY_MS	1000
+#define LAST_DELAY_MS	300000
+#define STEADY_MS		60000	/* a worker that ran so long begins anew with the first delay */
+#define EVICT_MS		5000
+
+/* What the launcher knows of the worker of one slot. */
+typedef struct Charge
+{
+	BackgroundWorkerHandle *handle;
+	bool		wanted;
+	bool		running;
+	int			delay_ms;
+	TimestampTz started;
+	TimestampTz next_start;
+} Charge;
+
+char	   *mktg_databases = NULL;
+int			mktg_max_in_flight = 64;
+
+static Charge charges[MKTG_MAX_DATABASES];
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+static bool check_databases(char **newval, void **extra, GucSource source);
+static void evict_before_drop(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
+							  ProcessUtilityContext context, ParamListInfo params,
+							  QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion);
+static void read_wanted(void);
+static void look_after(int n, TimestampTz now);
+static void start_worker(int n, const char *database, TimestampTz now);
+
+void
+mktg_worker_settings_init(void)
+{
+	DefineCustomStringVariable("mktg.databases",
+							   "Names the databases whose messages this server delivers.",
+							   "Names are separated by commas. Each gets a worker of its own.",
+							   &mktg_databases,
+							   "postgres",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
+	DefineCustomIntVariable("mktg.max_in_flight",
+							"Sets how many messages a worker may have under way at once.",
+							"Each holds a lease, and over the network a connection. "
+							"After a crash this many may be in doubt.",
+							&mktg_max_in_flight,
+							64, 1, MKTG_MOST_IN_FLIGHT,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+}
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names;
+	bool		ok = SplitIdentifierString(copy, ',', &names);
+
+	if (!ok)
+		GUC_check_errdetail("It must be a list of database names separated by commas.");
+	else if (list_length(names) > MKTG_MAX_DATABASES)
+	{
+		GUC_check_errdetail("At most %d databases can be named.", MKTG_MAX_DATABASES);
+		ok = false;
+	}
+	list_free(names);
+	pfree(copy);
+	return ok;
+}
+
+/* From _PG_init, while preloading. */
+void
+mktg_launcher_init(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "mktg", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "mktg_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "mktg launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "mktg launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = evict_before_drop;
+}
+
+/* In the backend that drops a database. */
+static void
+evict_before_drop(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
+				  ProcessUtilityContext context, ParamListInfo params,
+				  QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion)
+{
+	if (IsA(pstmt->utilityStmt, DropdbStmt))
+		mktg_evict_worker(castNode(DropdbStmt, pstmt->utilityStmt)->dbname, EVICT_MS);
+	(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
+		(pstmt, query_string, read_only_tree, context, params, query_env, dest, completion);
+}
+
+void
+mktg_launcher_main(Datum main_arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+	read_wanted();
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		for (int i = 0; i < MKTG_MAX_DATABASES; i++)
+			look_after(i, now);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			read_wanted();
+		}
+	}
+}
+
+/* Gives each database of the setting a slot. */
+static void
+read_wanted(void)
+{
+	char	   *copy = pstrdup(mktg_databases);
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; i < MKTG_MAX_DATABASES; i++)
+		charges[i].wanted = false;
+	if (SplitIdentifierString(copy, ',', &names))
+	{
+		foreach(cell, names)
+		{
+			int			n = mktg_slot_for((char *) lfirst(cell));
+
+			if (n < 0)
+				continue;
+			charges[n].wanted = true;
+			charges[n].next_start = 0;
+		}
+	}
+	list_free(names);
+	pfree(copy);
+}
+
+static void
+look_after(int n, TimestampTz now)
+{
+	Charge	   *charge = &charges[n];
+	MktgWorkerSlot slot;
+	pid_t		pid;
+
+	if (!mktg_worker_slot(n, &slot))
+		return;
+	if (charge->running)
+	{
+		if (GetBackgroundWorkerPid(charge->handle, &pid) != BGWH_STOPPED)
+		{
+			if (!charge->wanted)
+				TerminateBackgroundWorker(charge->handle);
+			return;
+		}
+		charge->running = false;
+		pfree(charge->handle);
+		mktg_slot_set(n, InvalidOid, 0, MKTG_WORKER_NONE, "ended, to be started again; see the server log");
+		charge->delay_ms = TimestampDifferenceExceeds(charge->started, now, STEADY_MS) || charge->delay_ms == 0 ?
+			FIRST_DELAY_MS : Min(charge->delay_ms * 2, LAST_DELAY_MS);
+		charge->next_start = TimestampTzPlusMilliseconds(now, charge->delay_ms);
+		if (charge->wanted)
+			ereport(LOG,
+					(errmsg("mktg worker of database \"%s\" has ended, next start in %d s",
+							NameStr(slot.database), charge->delay_ms / 1000)));
+	}
+	if (!charge->wanted)
+		mktg_slot_release(n);
+	else if (now >= charge->next_start && now >= slot.banned_until)
+		start_worker(n, NameStr(slot.database), now);
+}
+
+static void
+start_worker(int n, const char *database, TimestampTz now)
+{
+	Charge	   *charge = &charges[n];
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "mktg", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "mktg_worker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "mktg worker %s", database);
+	strlcpy(worker.bgw_type, "mktg worker", sizeof(worker.bgw_type));
+	strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
+	worker.bgw_main_arg = Int32GetDatum(n);
+	worker.bgw_notify_pid = MyProcPid;
+
+	charge->running = RegisterDynamicBackgroundWorker(&worker, &charge->handle);
+	charge->started = now;
+	if (charge->running)
+	{
+		mktg_slot_set(n, InvalidOid, 0, MKTG_WORKER_STARTING, "starting");
+		return;
+	}
+	/* said once, when the trouble begins */
+	if (charge->delay_ms == 0)
+		ereport(LOG,
+				(errmsg("no background worker slot for the mktg worker of database \"%s\"", database),
+				 errhint("Raise max_worker_processes.")));
+	mktg_slot_set(n, InvalidOid, 0, MKTG_WORKER_NONE, "no background worker slot; raise max_worker_processes");
+	charge->delay_ms = Min(Max(charge->delay_ms, FIRST_DELAY_MS / 2) * 2, LAST_DELAY_MS);
+	charge->next_start = TimestampTzPlusMilliseconds(now, charge->delay_ms);
+}

@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * pump.h
+ *		Messages under way in one worker: claimed, rendered, with a provider,
+ *		finished, recorded.
+ *
+ * IDENTIFICATION
+ *		src/worker/pump.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_PUMP_H
+#define MKTG_PUMP_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "utils/hsearch.h"
+
+#include "base/query.h"
+#include "provider/provider.h"
+#include "worker/claim.h"
+#include "worker/worker.h"
+
+/* An open provider, or why there is none. */
+typedef struct ProviderEntry
+{
+	char		name[NAMEDATALEN];	/* key: foreign server */
+	MktgProvider *provider;
+	int			under_way;
+	bool		stale;			/* its options changed: reopened when nothing is under way */
+	TimestampTz not_before;		/* after a failure to open */
+	char		why[256];
+} ProviderEntry;
+
+typedef struct SenderKey
+{
+	int64		tenant_id;
+	int64		sender_id;
+} SenderKey;
+
+/* How a sender fares; forgotten when the worker ends. */
+typedef struct SenderEntry
+{
+	SenderKey	key;
+	TimestampTz not_before;		/* real time */
+	int			failing;		/* attempts in a row the provider did not take */
+	int			config_failures;	/* in a row */
+} SenderEntry;
+
+typedef enum SlotState
+{
+	SLOT_FREE,
+	SLOT_CLAIMED,				/* leased, not begun */
+	SLOT_UNDER_WAY,
+	SLOT_FINISHED				/* waits to be recorded */
+} SlotState;
+
+/* One message under way.  Its strings are in "text", kept for the next message. */
+typedef struct Slot
+{
+	MktgDelivery delivery;
+	SlotState	state;
+	dlist_node	node;			/* in finished, in the order of outcomes */
+	int64		lease;
+	int			max_attempts;
+	ProviderEntry *provider;
+	SenderEntry *sender;
+	const char *sender_name;
+	bool		in_process;		/* the sandbox had it */
+	TimestampTz finished_at;	/* mktg's clock */
+	int			lane;			/* of the claim just made */
+	const Datum *values;		/* row of the claim just made, in the claim's memory */
+	const bool *nulls;
+	MktgBuffer	text;
+	MktgBuffer	subject;
+	MktgBuffer	html;
+	MktgBuffer	body;
+} Slot;
+
+typedef struct Pump
+{
+	int			worker;			/* worker number, the lease's owner */
+	MktgTransport *transport;
+	Slot	   *slots;
+	int			nclaimed;
+	Slot	   *claimed[MKTG_MOST_IN_FLIGHT];
+	int			used;			/* slots not free */
+	int			under_way;
+	int			nfinished;
+	dlist_head	finished;
+	TimestampTz first_finished; /* real time */
+	MemoryContext claim_context;	/* one claim's rows */
+	MktgClaim	claim;
+	uint32		cycle;
+	bool		more;			/* the last claim was full */
+	bool		sandbox_used;
+	HTAB	   *providers;
+	HTAB	   *senders;
+} Pump;
+
+extern Pump *mktg_pump_create(int worker);
+
+/* ---- in a transaction ---- */
+extern void mktg_pump_claim(Pump *pump);
+extern void mktg_pump_record(Pump *pump);	/* slots stay until mktg_pump_recorded() */
+
+/* ---- outside ---- */
+extern void mktg_pump_claim_failed(Pump *pump);
+extern void mktg_pump_recorded(Pump *pump);
+extern void mktg_pump_start(Pump *pump);	/* renders and sends what was claimed */
+extern void mktg_pump_drive(Pump *pump);	/* lets the network go on */
+extern int	mktg_pump_room(const Pump *pump);
+
+/* ---- aftermath.c: what else outcomes leave behind, in a transaction ---- */
+
+typedef struct Aftermath
+{
+	MktgColumns failures;
+	MktgColumns suppressions;
+	MktgColumns sandbox;
+} Aftermath;
+
+extern void mktg_aftermath_begin(Aftermath *aftermath);
+extern void mktg_aftermath_failure(Aftermath *aftermath, int64 tenant, int64 sender, const char *class,
+								   const char *reason, TimestampTz at);
+extern void mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot);
+extern void mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot);
+extern void mktg_aftermath_store(const Aftermath *aftermath);
+
+/* Applies what the sandbox says became of its messages, as a provider's webhook would. */
+extern uint64 mktg_hear_sandbox(TimestampTz now);
+
+/* ---- render.c ---- */
+extern void mktg_templates_load(const MktgLane *lane);	/* in the claim's transaction */
+extern void mktg_render(Slot *slot, const MktgLane *lane);	/* an outcome is set where that fails */
+
+#endif

@@ -1,0 +1,387 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *		The delivery worker of one database.
+ *
+ * Its loop has two sides.  In one short transaction it records what has
+ * finished and leases what can start at once; outside any transaction it
+ * renders, sends and waits on one descriptor for all connections.  Recording
+ * and claiming share the transaction and so its commit; where that fails the
+ * results stay in memory, nothing is sent, and it is tried again.
+ *
+ * The worker holds a session lock on its number.  Whoever gets the lock knows
+ * that leases under this number are a dead worker's, however old they are.
+ *
+ * IDENTIFICATION
+ *		src/worker/worker.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#include "base/base.h"
+#include "base/compat.h"
+#include "base/shared.h"
+#include "campaign/campaign.h"
+#include "install/install.h"
+#include "worker/pump.h"
+#include "worker/worker.h"
+
+#define POLL_MS			5000	/* a net for what no wake-up announced */
+#define RECORD_MS		5		/* longest wait of a finished message for company */
+#define HOUSEKEEPING_MS	1000
+#define FIRST_REST_MS	1000	/* after a failed transaction, doubling */
+#define LAST_REST_MS	30000
+#define FAREWELL_MS		500		/* what is under way may still finish at a stop */
+
+/* One worker a database for now; the number is the key of its lock. */
+#define WORKER_NUMBER	1
+#define LOCK_CLASS		1835759719	/* "mktg" */
+
+typedef struct Loop
+{
+	Pump	   *pump;
+	int			slot;			/* in shared memory */
+	bool		recovered;		/* what a dead predecessor left is settled */
+	bool		woken;
+	TimestampTz next_claim;
+	TimestampTz next_housekeeping;
+	TimestampTz rest_until;		/* after a failed transaction */
+	int			rest_ms;
+	char		note[128];		/* why it may not send; empty: it may */
+} Loop;
+
+static int	shared_slot = -1;
+
+static void configure(void);
+static void forget_slot(int code, Datum arg);
+static bool take_number(void);
+static void run_step(Loop *loop);
+static void step(Loop *loop);
+static bool may_send(Loop *loop);
+static bool step_due(const Loop *loop, TimestampTz now);
+static long wait_ms(const Loop *loop, TimestampTz now);
+static void say_farewell(Loop *loop);
+static void plan_next_claim(Loop *loop);
+static void tell(Loop *loop);
+
+void
+mktg_worker_main(Datum main_arg)
+{
+	Loop		loop = {.slot = DatumGetInt32(main_arg)};
+	char	   *database = MyBgworkerEntry->bgw_extra;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+	shared_slot = loop.slot;
+	before_shmem_exit(forget_slot, (Datum) 0);
+	BackgroundWorkerInitializeConnection(database, NULL, 0);
+	mktg_slot_set(loop.slot, MyDatabaseId, MyProcPid, MKTG_WORKER_STARTING, "starting");
+	pgstat_report_appname("mktg worker");
+	configure();
+
+	while (!take_number())
+	{
+		tell(&loop);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	loop.pump = mktg_pump_create(WORKER_NUMBER);
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		int			events;
+
+		if (step_due(&loop, now))
+			run_step(&loop);
+		if (loop.pump->nclaimed > 0)
+			mktg_pump_start(loop.pump);
+
+		events = WaitLatchOrSocket(MyLatch,
+								   WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								   mktg_transport_fd(loop.pump->transport),
+								   wait_ms(&loop, GetCurrentTimestamp()), PG_WAIT_EXTENSION);
+		if (events & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			loop.woken = true;
+		}
+		if (ProcDiePending)
+			say_farewell(&loop);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		mktg_pump_drive(loop.pump);
+	}
+}
+
+/* The worker's own settings, whatever role or database say. */
+static void
+configure(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"session_replication_role", "origin"},
+		{"synchronous_commit", "on"},
+		{"jit", "off"},
+		/* batches are small beside the tables: keys, whatever the estimates of the day */
+		{"enable_seqscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
+		{"plan_cache_mode", "force_generic_plan"}
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+forget_slot(int code, Datum arg)
+{
+	mktg_slot_set(shared_slot, InvalidOid, 0, MKTG_WORKER_NONE, "ended");
+}
+
+static bool
+take_number(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, LOCK_CLASS, WORKER_NUMBER, 2);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ---- when ---- */
+
+static bool
+step_due(const Loop *loop, TimestampTz now)
+{
+	const Pump *pump = loop->pump;
+	int			room = mktg_pump_room(pump);
+
+	if (now < loop->rest_until)
+		return false;
+	if (loop->woken || now >= loop->next_claim || now >= loop->next_housekeeping)
+		return true;
+	if (pump->more && room >= Max(mktg_max_in_flight / 2, 1))
+		return true;
+	return pump->nfinished > 0 &&
+		(pump->under_way == 0 || pump->nfinished >= mktg_max_in_flight / 2 ||
+		 TimestampDifferenceExceeds(pump->first_finished, now, RECORD_MS));
+}
+
+static long
+until(TimestampTz now, TimestampTz then)
+{
+	return then <= now ? 0 : TimestampDifferenceMilliseconds(now, then);
+}
+
+static long
+wait_ms(const Loop *loop, TimestampTz now)
+{
+	long		wait = Min(until(now, loop->next_claim), until(now, loop->next_housekeeping));
+	long		transport = mktg_transport_timeout_ms(loop->pump->transport);
+
+	if (loop->pump->nfinished > 0)
+		wait = Min(wait, loop->pump->under_way == 0 ? 0 : RECORD_MS);
+	wait = Max(wait, until(now, loop->rest_until));
+	if (transport >= 0)
+		wait = Min(wait, transport);
+	return Min(wait, 1000);
+}
+
+/* ---- what ---- */
+
+/*
+ * The step in a transaction of its own.  An error is logged, not propagated:
+ * what is under way must outlive one bad row.
+ */
+static void
+run_step(Loop *loop)
+{
+	volatile bool ok = false;
+
+	loop->woken = false;
+	pgstat_report_activity(STATE_RUNNING, "recording and claiming messages");
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PG_TRY();
+	{
+		SPI_connect();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		step(loop);
+		SPI_finish();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		ok = true;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		AbortOutOfAnyTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+
+	if (ok)
+	{
+		loop->rest_ms = 0;
+		mktg_pump_recorded(loop->pump);
+		plan_next_claim(loop);
+	}
+	else
+	{
+		mktg_pump_claim_failed(loop->pump);
+		loop->rest_ms = loop->rest_ms == 0 ? FIRST_REST_MS : Min(loop->rest_ms * 2, LAST_REST_MS);
+		loop->rest_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), loop->rest_ms);
+		strlcpy(loop->note, "the last transaction failed; see the server log", sizeof(loop->note));
+	}
+	tell(loop);
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+static void
+step(Loop *loop)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Pump	   *pump = loop->pump;
+	bool		allowed = may_send(loop);
+
+	/* results are recorded even where nothing more may be sent */
+	if (pump->nfinished > 0)
+		mktg_pump_record(pump);
+	if (!allowed)
+		return;
+	if (!loop->recovered)
+	{
+		mktg_recover(WORKER_NUMBER, mktg_now());
+		loop->recovered = true;
+	}
+	if (pump->sandbox_used || now >= loop->next_housekeeping)
+		pump->sandbox_used = mktg_hear_sandbox(mktg_now()) > 0;
+	if (now >= loop->next_housekeeping || (pump->used == pump->nfinished && !pump->more))
+	{
+		mktg_sweep_cancelled();
+		mktg_complete_campaigns(0, mktg_now());
+		loop->next_housekeeping = TimestampTzPlusMilliseconds(now, HOUSEKEEPING_MS);
+	}
+	if (mktg_pump_room(pump) > 0)
+		mktg_pump_claim(pump);
+}
+
+/* Is everything there, and may this place send?  If not, the note says why. */
+static bool
+may_send(Loop *loop)
+{
+	const char *why = NULL;
+	Oid			extension = get_extension_oid("mktg", true);
+
+	if (!OidIsValid(extension))
+		why = "extension mktg is not in this database";
+	else
+	{
+		/* DROP EXTENSION waits for this transaction, and this one then sees it gone */
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+		if (!OidIsValid(get_extension_oid("mktg", true)))
+			why = "extension mktg is not in this database";
+		else if (mktg_schema_ready(&why))
+			(void) mktg_delivery_armed(&why);
+	}
+	strlcpy(loop->note, why == NULL ? "" : why, sizeof(loop->note));
+	return why == NULL;
+}
+
+/* Tells shared memory how it stands, and the log when that changes. */
+static void
+tell(Loop *loop)
+{
+	static char last[128] = "unknown";
+
+	if (loop->pump == NULL)
+		strlcpy(loop->note, "another worker holds this database's queue", sizeof(loop->note));
+	if (strcmp(last, loop->note) == 0)
+		return;
+	strlcpy(last, loop->note, sizeof(last));
+	mktg_slot_set(loop->slot, MyDatabaseId, MyProcPid,
+				  loop->note[0] == '\0' ? MKTG_WORKER_DELIVERING : MKTG_WORKER_IDLE, loop->note);
+	if (loop->note[0] == '\0')
+		ereport(LOG, (errmsg("mktg worker delivers")));
+	else
+		ereport(LOG, (errmsg("mktg worker idles: %s", loop->note)));
+}
+
+static void
+plan_next_claim(Loop *loop)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		wait = POLL_MS;
+
+	/* due times are on mktg's clock, which may stand still */
+	if (loop->note[0] == '\0' && loop->pump->claim.next_due != 0)
+		wait = Min(wait, Max(1, until(mktg_wall_now(), loop->pump->claim.next_due)));
+	if (loop->note[0] != '\0')
+		loop->next_housekeeping = TimestampTzPlusMilliseconds(now, POLL_MS);
+	loop->next_claim = TimestampTzPlusMilliseconds(now, wait);
+}
+
+/*
+ * The server stops, or the database is to be dropped.  What is under way gets
+ * a moment, and what is known is recorded, so that less is left in doubt.
+ */
+static void
+say_farewell(Loop *loop)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FAREWELL_MS);
+	Pump	   *pump = loop->pump;
+
+	HOLD_INTERRUPTS();
+	while (pump->under_way > 0 && GetCurrentTimestamp() < end)
+	{
+		(void) WaitLatchOrSocket(NULL, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								 mktg_transport_fd(pump->transport), 10, PG_WAIT_EXTENSION);
+		mktg_pump_drive(pump);
+	}
+	if (pump->nfinished > 0)
+	{
+		int			room = mktg_max_in_flight;
+
+		/* claim nothing more */
+		mktg_max_in_flight = 0;
+		run_step(loop);
+		mktg_max_in_flight = room;
+	}
+	RESUME_INTERRUPTS();
+}
