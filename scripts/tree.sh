@@ -6,13 +6,15 @@
 #	scripts/tree.sh [PG_CONFIG]
 set -eu
 cd "$(dirname "$0")/.."
-pg_config=${1:-pg_config}
+pg_config=${1:-${PG_CONFIG:-pg_config}}
 root=$PWD/tmp/root
 bindir=$("$pg_config" --bindir)
 sharedir=$("$pg_config" --sharedir)
 libdir=$("$pg_config" --pkglibdir)
 stamp="$root/.copied $("$pg_config" --version)"
-if [ ! -e "$stamp" ]; then
+
+# anew for another version, or when packages brought other extensions
+if [ -n "$(find "$stamp" "$sharedir/extension" "$libdir" -maxdepth 0 -newer "$stamp" 2>&1)" ]; then
 	rm -rf "$root"
 	for dir in "$bindir" "$libdir" "$sharedir"; do
 		mkdir -p "$root$dir"
@@ -20,6 +22,6 @@ if [ ! -e "$stamp" ]; then
 	done
 	: > "$stamp"
 fi
-make -s all PG_CONFIG="$pg_config" with_llvm=no >&2
+make -s -j"$(nproc)" all PG_CONFIG="$pg_config" with_llvm=no >&2
 make -s install PG_CONFIG="$pg_config" DESTDIR="$root" with_llvm=no >/dev/null
 echo "$root$bindir"
