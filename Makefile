@@ -1,5 +1,13 @@
-# Plain PGXS for `make` and `make install`; deps, demo, test and bench prepare
-# everything else they need by themselves (see scripts/).
+# Plain PGXS for `make` and `make install`.
+#
+#	make deps		installs the packages that build, demo and tests need
+#	make demo		a campaign goes out, in a private cluster; make demo-stop ends it
+#	make test		every test; make check-sql T=contact runs one file of a section
+#	make bench		the performance figures; B=name runs one script
+#	make format		indents the C code changed since the last commit
+#	make clean		removes what make built; tmp/, where demo and tests live, stays
+#
+# All take PG_CONFIG=/path/to/pg_config and prepare the rest (see scripts/).
 
 EXTENSION  = mktg
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" mktg.control)
@@ -23,13 +31,30 @@ PG_CFLAGS   = -Wall -Wextra -Werror -fvisibility=hidden \
               -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK  = -lcurl -lcrypto
 
-EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/attach_sql.h tmp
+EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/attach_sql.h
 
+# Scripts look for a server by themselves unless one is asked for.
+ifneq ($(origin PG_CONFIG),undefined)
+export PG_CONFIG
+endif
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
 
-sql/mktg--$(EXTVERSION).sql: $(SQL_PARTS) mktg.control
+.DEFAULT_GOAL := all
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
+include $(PGXS)
+else
+all install installcheck clean:
+	@echo "mktg: no pg_config with PGXS found: make deps, or PG_CONFIG=/path/to/pg_config" >&2; exit 1
+endif
+
+# Objects of another server, or of another version, are of no use.
+BUILT_FOR := $(EXTVERSION) $(shell $(PG_CONFIG) --version 2>/dev/null)
+ifneq ($(BUILT_FOR),$(shell cat src/.built-for 2>/dev/null))
+$(shell echo '$(BUILT_FOR)' 2>/dev/null > src/.built-for)
+endif
+
+sql/mktg--$(EXTVERSION).sql: $(SQL_PARTS) mktg.control Makefile
 	cat $(SQL_PARTS) > $@
 
 # Text becomes one C string literal a line.
@@ -41,4 +66,37 @@ src/install/attach_sql.h: $(ATTACH_PARTS)
 	cat $(ATTACH_PARTS) | $(STRINGIFY) > $@
 $(addprefix src/install/install,.o .bc): src/install/schema_sql.h src/install/attach_sql.h
 
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) src/.built-for
+
+# ---- what a developer types ----
+
+SECTIONS = unit sql races tap contract lint
+
+.PHONY: deps demo demo-stop test bench format $(addprefix check-,$(SECTIONS))
+
+deps:
+	@scripts/deps.sh
+
+demo:
+	@scripts/deps.sh demo
+	@scripts/work.sh scripts/demo.sh
+
+demo-stop:
+	@scripts/work.sh scripts/cluster.sh stop demo
+
+test:
+	@scripts/deps.sh
+	@scripts/work.sh scripts/test.sh $(SECTIONS)
+
+$(addprefix check-,$(SECTIONS)): check-%:
+	@scripts/deps.sh
+	@scripts/work.sh env T='$(T)' scripts/test.sh $*
+
+bench:
+	@scripts/deps.sh bench
+	@scripts/work.sh scripts/bench.sh $(B)
+
+# Only lines changed since the last commit: clang-format comes near to pgindent
+# but aligns the names in declarations differently.
+format:
+	git clang-format --force HEAD -- src test bench

@@ -40,4 +40,4 @@ for name in "$@"; do
 	programs="$programs $build/$name"
 done
 
-exec prove --exec '' $programs
+exec prove ${PROVE_FLAGS:-} --exec '' $programs
