@@ -98,6 +98,8 @@ extern bool mktg_check_boolean(const char *value, char *why, size_t why_size);
 extern bool mktg_check_integer(const char *value, char *why, size_t why_size);	/* 0 to 2^31-1 */
 extern bool mktg_check_rate(const char *value, char *why, size_t why_size); /* 0 to 1 */
 extern bool mktg_check_networks(const char *value, char *why, size_t why_size);
+extern bool mktg_check_path(const char *value, char *why, size_t why_size);	/* absolute */
+extern bool mktg_check_host(const char *value, char *why, size_t why_size);
 
 /* value of an option, or "fallback" */
 extern const char *mktg_setting(const MktgSetting *settings, int n, const char *name,
@@ -113,6 +115,8 @@ typedef struct MktgProvider
 {
 	const MktgDriver *driver;
 	void	   *state;			/* the driver's own */
+	int			open_requests;	/* started, and not yet come out as finished */
+	MktgRequest *idle;			/* the transport's: handles to use again */
 	/* options every network driver has */
 	char	   *ca_file;		/* NULL: the system's */
 	char	   *proxy;			/* NULL: none; the environment is never asked */
@@ -127,7 +131,9 @@ struct MktgDriver
 	const MktgOptionSpec *options;	/* ends with a NULL name; the common ones not among them */
 	int			max_batch;		/* messages one request can carry */
 	bool		in_process;		/* no request: deliver() is called instead */
-	const char *protocols;		/* for libcurl, such as "https" or "http,https" */
+	bool		blocking;		/* libcurl waits inside this protocol: lane.c carries it */
+	const char *protocols;		/* for libcurl, such as "https" or "smtp,smtps" */
+	size_t		scratch_size;	/* bytes of request->scratch, zeroed when a handle is made */
 
 	/* reads the options; false with "why" filled.  close() frees. */
 	bool		(*open) (MktgProvider *provider, const MktgSetting *settings, int n,
@@ -135,8 +141,15 @@ struct MktgDriver
 	void		(*close) (MktgProvider *provider);
 
 	/*
+	 * Sets on a new request->easy what never changes for this provider, beside
+	 * what the transport sets on every handle; NULL if there is nothing.
+	 */
+	bool		(*prepare) (MktgRequest *request);
+
+	/*
 	 * Sets URL, headers and body of request->easy for request->deliveries.
-	 * A delivery that cannot be built gets its outcome here; false if none is left.
+	 * A delivery that cannot be built gets its outcome here; false if none is
+	 * left.  request->count and the order of the deliveries stay as they are.
 	 */
 	bool		(*build) (MktgRequest *request);
 
@@ -145,20 +158,37 @@ struct MktgDriver
 
 	/* in_process: the outcome at once */
 	void		(*deliver) (MktgProvider *provider, MktgDelivery *delivery);
+
+	/*
+	 * May this request reach this address?  Asked before a connection is opened
+	 * and before one is used again; NULL allows every address.
+	 */
+	bool		(*allow) (const MktgRequest *request, const struct sockaddr *address);
 };
 
 extern const MktgDriver *mktg_driver_find(const char *name);
 extern const MktgDriver *const mktg_drivers[];	/* ends with NULL */
+extern const MktgOptionSpec mktg_common_options[];	/* of every driver with a network; ends with a NULL name */
 
-/* NULL with "why" filled if an option or credential will not do */
+/* an option of the driver, common ones included; NULL if it knows none of that name */
+extern const MktgOptionSpec *mktg_driver_option(const MktgDriver *driver, const char *name);
+
+/*
+ * Reads and checks the settings; where a name comes twice the first counts.
+ * "driver" and "credential_file" among them are passed over.  NULL with "why"
+ * filled if an option or credential will not do; "why" never holds a secret.
+ */
 extern MktgProvider *mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings,
 										int n, char *why, size_t why_size);
+
+/* only while open_requests is 0; closes the provider's idle connections too */
 extern void mktg_provider_close(MktgProvider *provider);
 
 /*
  * Reads NAME=VALUE lines (blank lines and # comments aside) of a credential
- * file: at most 64 KB, a regular file that only its owner may read.  Adds to
- * settings[*n]; names and values are malloc'd.  False with "why" filled.
+ * file: at most 64 KB, a regular file of this process's user that nobody else
+ * may read.  Adds to settings[*n], which has room for "max"; names and values
+ * are malloc'd.  False with "why" filled.
  */
 extern bool mktg_credential_file(const char *path, MktgSetting *settings, int *n, int max,
 								 char *why, size_t why_size);
@@ -173,6 +203,8 @@ struct MktgRequest
 	CURL	   *easy;
 	MktgDelivery **deliveries;
 	int			count;
+	bool		hold;			/* one of the deliveries must never be repeated */
+	void	   *scratch;		/* the driver's, as long as the handle lives */
 
 	/* the driver's, freed or cleared by the transport when the request is done */
 	MktgBuffer	body;			/* sent by the transport where the driver filled it */
@@ -181,8 +213,10 @@ struct MktgRequest
 	curl_mime  *mime;
 
 	/* the transport's */
-	size_t		body_sent;
+	size_t		body_sent;		/* bytes libcurl has taken off us, if not off the machine */
+	bool		begun;			/* a connection was there and the request began */
 	MktgBuffer	reply;			/* at most MKTG_REPLY_LIMIT; more ends the transfer */
+	size_t		header_bytes;	/* of the reply; the same limit */
 	bool		reply_too_long;
 	bool		refused_address;	/* the address policy closed the door */
 	char		retry_after[64];	/* header, empty = none */
@@ -190,12 +224,21 @@ struct MktgRequest
 	CURLcode	result;
 	long		status;			/* HTTP status or last SMTP code; 0 = no reply */
 	bool		may_have_arrived;	/* bytes of the request left this machine */
+	curl_socket_t socket;		/* of a request in a lane, and whether it was hung up: lane.c */
+	bool		hung_up;
+	struct MktgTransport *transport;
+	int			running_at;		/* place in the transport's list */
 	struct MktgRequest *next;
 };
 
 typedef struct MktgTransport MktgTransport;
 
-/* one multi handle behind one epoll descriptor; NULL if either could not be had */
+/*
+ * One multi handle behind one epoll descriptor; NULL if either could not be
+ * had.  Calls curl_global_init.  A process that can exit without passing by
+ * mktg_transport_destroy() must call it from an exit callback: a thread of
+ * lane.c must not outlive what exit() tears down.
+ */
 extern MktgTransport *mktg_transport_create(void);
 extern void mktg_transport_destroy(MktgTransport *transport);	/* drops open requests */
 extern int	mktg_transport_fd(const MktgTransport *transport);	/* readable when there is something to drive */
@@ -204,12 +247,17 @@ extern void mktg_transport_drive(MktgTransport *transport);
 extern int	mktg_transport_open_requests(const MktgTransport *transport);
 
 /*
- * Takes deliveries (at most the driver's max_batch) into one request.  The
- * array is copied, the deliveries are not.  Outcomes of deliveries that could
- * not even be built are set at once and the request then comes out of
- * mktg_transport_finished() like any other.
+ * Takes deliveries (at most the driver's max_batch) into one request, which
+ * leaves with the next mktg_transport_drive().  The array is copied, the
+ * deliveries are not.  Outcomes of deliveries that could not even be built are
+ * set at once and the request then comes out of mktg_transport_finished() like
+ * any other; so do deliveries of an in_process driver.  False if there was no
+ * memory: every outcome is set to retry and nothing will come out.
+ *
+ * Keeping open_requests within max_connections is the caller's part: more are
+ * taken, and wait.
  */
-extern void mktg_transport_start(MktgTransport *transport, MktgProvider *provider,
+extern bool mktg_transport_start(MktgTransport *transport, MktgProvider *provider,
 								 MktgDelivery **deliveries, int count);
 
 /*
@@ -218,8 +266,19 @@ extern void mktg_transport_start(MktgTransport *transport, MktgProvider *provide
  */
 extern int	mktg_transport_finished(MktgTransport *transport, MktgDelivery **done);
 
-/* retry, config, doubt or permanent as the HTTP status or libcurl's code says; drivers refine it */
+/* sent, retry, config, doubt or permanent as the HTTP status or libcurl's code says; drivers refine it */
 extern void mktg_classify_http(const MktgRequest *request, MktgOutcome *outcome);
 extern bool mktg_request_never_sent(const MktgRequest *request);
+
+/*
+ * Sets kind and reason.  Of the reason only printable ASCII is kept, and what
+ * looks like an e-mail address, a long number or a secret is blanked out:
+ * replies quote the recipient, and logs and tables must not.
+ */
+extern void mktg_outcome_set(MktgOutcome *outcome, MktgOutcomeKind kind,
+							 const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* the reply as text for a reason: its first bytes, or "no reply text" */
+extern const char *mktg_reply_text(const MktgRequest *request, char *out, size_t size);
 
 #endif

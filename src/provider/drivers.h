@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * drivers.h
+ *		The drivers there are, for the list in drivers.c.
+ *
+ * IDENTIFICATION
+ *		src/provider/drivers.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_PROVIDER_DRIVERS_H
+#define MKTG_PROVIDER_DRIVERS_H
+
+#include "provider/provider.h"
+
+extern const MktgDriver mktg_sandbox_driver;
+extern const MktgDriver mktg_webhook_driver;
+extern const MktgDriver mktg_smtp_driver;
+
+#endif
