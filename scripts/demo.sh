@@ -166,6 +166,6 @@ show "SELECT sent_at, address, body, outcome FROM mktg.sandbox_message ORDER BY 
 	AND sent + failed + bounced = 995")" = 1 ] || trouble "the figures are not those of the story"
 
 say "Done in $SECONDS s. The server still runs. Look around with"
-echo "   $bindir/psql $options -d demo"
+echo "   $(command -v psql || echo "$bindir/psql") $options -d demo"
 echo "and stop it with"
 echo "   make demo-stop"

@@ -103,7 +103,7 @@ unpack_package()
 	mkdir -p "$tools/bin"
 	(cd "$tools" && apt-get -qq -o APT::Sandbox::User="$(id -un)" download "$1") || return
 	dpkg -x "$tools/$1"_*.deb "$tools"
-	rm -rf "$tools/$1"_*.deb "$tools/etc" "$tools/var" "$tools/lib" "$tools/usr/share"
+	(cd "$tools" && rm -rf ./*.deb etc var lib usr/share)
 	case $1 in
 		postfix) program=smtp-sink ;;
 		*) program=$1 ;;
