@@ -18,6 +18,7 @@
 #include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -138,6 +139,7 @@ mktg_run(MktgQuery *query, const MktgArg *args)
 {
 	Datum		values[MKTG_MAX_ARGS];
 	char		nulls[MKTG_MAX_ARGS + 1];
+	MemoryContext caller = CurrentMemoryContext;
 	int			result;
 
 	Assert(query->nargs <= MKTG_MAX_ARGS);
@@ -164,6 +166,8 @@ mktg_run(MktgQuery *query, const MktgArg *args)
 	}
 	if (result < 0)
 		elog(ERROR, "could not run statement: %s", SPI_result_code_string(result));
+	/* SPI leaves its own context behind */
+	MemoryContextSwitchTo(caller);
 	return SPI_processed;
 }
 
