@@ -115,9 +115,13 @@ prepare(MktgQuery *query)
 	query->plan = plan;
 }
 
-/* Give a statement over whole tables the memory that maintenance gets. */
+/*
+ * Give a statement over whole tables the memory that maintenance gets.  Where
+ * it surely touches most rows, a plan for few, made on tables nobody has
+ * analysed yet, would be ruinous: then no nested loops.
+ */
 static int
-raise_work_mem(void)
+prepare_for_bulk(bool most_rows)
 {
 	int			nest = NewGUCNestLevel();
 	char		value[32];
@@ -128,6 +132,9 @@ raise_work_mem(void)
 		(void) set_config_option("work_mem", value, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	}
+	if (most_rows)
+		(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	/* compiling costs more than it saves on statements that run once */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -152,7 +159,7 @@ mktg_run(MktgQuery *query, const MktgArg *args)
 
 	if (query->bulk)
 	{
-		int			nest = raise_work_mem();
+		int			nest = prepare_for_bulk(query->most_rows);
 
 		result = SPI_execute_with_args(query->sql, query->nargs, query->argtypes,
 									   values, nulls, false, 0);

@@ -38,6 +38,7 @@ typedef struct MktgQuery
 	int			nargs;
 	Oid			argtypes[MKTG_MAX_ARGS];
 	bool		bulk;
+	bool		most_rows;		/* bulk: reads most of its tables, whatever their statistics say */
 	SPIPlanPtr	plan;
 } MktgQuery;
 

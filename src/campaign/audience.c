@@ -82,6 +82,9 @@
 #define FROM_INPUT	"input i JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = i.contact_id"
 #define FROM_ALL	"mktg.contact c"
 
+/* from this many on, candidates are a good part of the tables */
+#define MANY_CANDIDATES	10000
+
 #define ADD_TYPES	INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID
 
 static MktgQuery add_contacts = MKTG_BULK_QUERY(INPUT_CONTACTS ADD(FROM_INPUT, UNKNOWN_IN_INPUT),
@@ -150,6 +153,11 @@ add(FunctionCallInfo fcinfo, MktgQuery *query, const MktgArg *array, int tenant_
 	bool		sender_locked;
 	Datum		result;
 
+	total = array == NULL || array->isnull ? 0 :
+		ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(array->value)),
+					   ARR_DIMS(DatumGetArrayTypeP(array->value)));
+	query->most_rows = array == NULL || total >= MANY_CANDIDATES;
+
 	mktg_begin();
 	sender_locked = lock_for_adding(id, tenant, &campaign, &sender_limit);
 	mktg_call(query, MKTG_INT64(tenant), MKTG_TEXT(campaign.channel), MKTG_INT64(id),
@@ -158,8 +166,8 @@ add(FunctionCallInfo fcinfo, MktgQuery *query, const MktgArg *array, int tenant_
 			  array ? *array : MKTG_NULL);
 	for (int i = 0; i < 6; i++)
 		counts[i] = mktg_int64_at(0, i + 1);
-	total = array == NULL ? counts[5] : array->isnull ? 0 :
-		ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(array->value)), ARR_DIMS(DatumGetArrayTypeP(array->value)));
+	if (array == NULL)
+		total = counts[5];
 	extend(&campaign, counts[0], sender_locked, sender_limit);
 
 	result = mktg_keep_row(fcinfo, (MktgArg[])

@@ -4,9 +4,9 @@
  *		Moves messages from the queue through providers to their record.
  *
  * A slot holds one message: FREE, CLAIMED (leased by a transaction that has
- * committed), UNDER_WAY, FINISHED (outcome known, not yet recorded).  Slots
- * are as many as mktg.max_in_flight, so memory does not grow with the queue
- * and no more is claimed than can start at once.
+ * committed), UNDER_WAY, FINISHED (outcome known, not yet recorded).  No more
+ * are claimed or under way than mktg.max_in_flight, so memory does not grow
+ * with the queue and no more is claimed than can start at once.
  *
  * A provider that refuses, or whose credentials are wrong, rests its sender:
  * nothing is claimed for it meanwhile and no attempts are burnt.
@@ -65,8 +65,8 @@ mktg_pump_create(int worker)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("could not set up the delivery transport")));
-	pump->slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * MKTG_MOST_IN_FLIGHT);
-	for (int i = 0; i < MKTG_MOST_IN_FLIGHT; i++)
+	pump->slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * PUMP_SLOTS);
+	for (int i = 0; i < PUMP_SLOTS; i++)
 		pump->slots[i].subject.limit = pump->slots[i].html.limit = pump->slots[i].body.limit = MESSAGE_LIMIT;
 	dlist_init(&pump->finished);
 	pump->claim_context = AllocSetContextCreate(TopMemoryContext, "mktg claim", ALLOCSET_DEFAULT_SIZES);
@@ -80,7 +80,7 @@ mktg_pump_create(int worker)
 int
 mktg_pump_room(const Pump *pump)
 {
-	return Max(mktg_max_in_flight - pump->used, 0);
+	return Max(mktg_max_in_flight - (pump->used - pump->nfinished), 0);
 }
 
 /* ---- providers and senders ---- */
@@ -218,7 +218,7 @@ mktg_pump_claim(Pump *pump)
 
 	/* what a worker died with goes alone, so that the culprit shows */
 	if (pump->claim.suspects)
-		most = pump->used == 0 ? 1 : 0;
+		most = pump->used == pump->nfinished ? 1 : 0;
 	if (most > 0 && pump->claim.nlanes > 0)
 	{
 		pump->claim.lease = (int64) (pg_prng_uint64(&pg_global_prng_state) >> 1);
@@ -247,7 +247,7 @@ take_row(Pump *pump, uint64 row)
 	Slot	   *slot;
 
 	while (pump->slots[next].state != SLOT_FREE)
-		next = (next + 1) % MKTG_MOST_IN_FLIGHT;
+		next = (next + 1) % PUMP_SLOTS;
 	slot = &pump->slots[next];
 
 	heap_deform_tuple(tuple, tupdesc, values, nulls);

@@ -22,6 +22,12 @@
 #include "worker/claim.h"
 #include "worker/worker.h"
 
+/*
+ * A transaction records finished messages and claims as many new ones, and the
+ * former keep their slots until it has committed.
+ */
+#define PUMP_SLOTS	(2 * MKTG_MOST_IN_FLIGHT)
+
 /* An open provider, or why there is none. */
 typedef struct ProviderEntry
 {
@@ -110,7 +116,7 @@ extern void mktg_pump_claim_failed(Pump *pump);
 extern void mktg_pump_recorded(Pump *pump);
 extern void mktg_pump_start(Pump *pump);	/* renders and sends what was claimed */
 extern void mktg_pump_drive(Pump *pump);	/* lets the network go on */
-extern int	mktg_pump_room(const Pump *pump);
+extern int	mktg_pump_room(const Pump *pump);	/* messages that may be claimed with the next record */
 
 /* ---- aftermath.c: what else outcomes leave behind, in a transaction ---- */
 

@@ -78,6 +78,7 @@ static bool take_number(void);
 static void run_step(Loop *loop);
 static void step(Loop *loop);
 static bool may_send(Loop *loop);
+static bool worth_claiming(const Pump *pump);
 static bool step_due(const Loop *loop, TimestampTz now);
 static long wait_ms(const Loop *loop, TimestampTz now);
 static void say_farewell(Loop *loop);
@@ -183,17 +184,23 @@ take_number(void)
 
 /* ---- when ---- */
 
+/* More waits, and half of what may be under way has come back. */
+static bool
+worth_claiming(const Pump *pump)
+{
+	return pump->more && mktg_pump_room(pump) >= Max(mktg_max_in_flight / 2, 1);
+}
+
 static bool
 step_due(const Loop *loop, TimestampTz now)
 {
 	const Pump *pump = loop->pump;
-	int			room = mktg_pump_room(pump);
 
 	if (now < loop->rest_until)
 		return false;
 	if (loop->woken || now >= loop->next_claim || now >= loop->next_housekeeping)
 		return true;
-	if (pump->more && room >= Max(mktg_max_in_flight / 2, 1))
+	if (worth_claiming(pump))
 		return true;
 	return pump->nfinished > 0 &&
 		(pump->under_way == 0 || pump->nfinished >= mktg_max_in_flight / 2 ||
@@ -212,7 +219,9 @@ wait_ms(const Loop *loop, TimestampTz now)
 	long		wait = Min(until(now, loop->next_claim), until(now, loop->next_housekeeping));
 	long		transport = mktg_transport_timeout_ms(loop->pump->transport);
 
-	if (loop->pump->nfinished > 0)
+	if (worth_claiming(loop->pump))
+		wait = 0;
+	else if (loop->pump->nfinished > 0)
 		wait = Min(wait, loop->pump->under_way == 0 ? 0 : RECORD_MS);
 	wait = Max(wait, until(now, loop->rest_until));
 	if (transport >= 0)
