@@ -27,7 +27,7 @@ names()
 		[ -e "$file" ] || continue
 		file=$(basename "$file" ".$2")
 		# the installation is what the others stand on
-		[ -z "$only" ] || [ "$file" = "$only" ] || [ "$file" = 00_install ] || continue
+		[[ -z $only || $file = "$only" || $file = 00_* ]] || continue
 		echo "$file"
 	done
 }

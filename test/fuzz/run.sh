@@ -26,7 +26,9 @@ if ! $cc $flags "$build/probe.c" -o "$build/probe" 2> "$build/probe.log"; then
 fi
 
 if [ $# -eq 0 ]; then
-	set -- $(cd test/fuzz && ls *.c | sed 's/\.c$//')
+	for source in test/fuzz/*.c; do
+		set -- "$@" "$(basename "$source" .c)"
+	done
 fi
 
 failed=0

@@ -19,7 +19,9 @@ perl test/unit/cases.pl signature "$specs/signatures/standard-webhooks.json" \
 	> "$build/signature_cases.h"
 
 if [ $# -eq 0 ]; then
-	set -- $(cd test/unit && ls *.c | sed 's/\.c$//')
+	for source in test/unit/*.c; do
+		set -- "$@" "$(basename "$source" .c)"
+	done
 fi
 
 # one archive, so that each test links only what it names
