@@ -18,7 +18,6 @@ query()				# STATEMENT: bare answer
 
 show()				# STATEMENT: as somebody would type it
 {
-	echo
 	echo "demo=# $1"
 	# shellcheck disable=SC2086 # a list
 	"$bindir/psql" $options -X -q -P border=2 -P footer=off -v ON_ERROR_STOP=1 -d demo -c "$1"
@@ -60,21 +59,17 @@ wait_until()		# CONDITION MESSAGE
 	done
 }
 
-# Follows the worker while it drains the queue, until at most that many wait.
+# Follows the worker while it drains the day's queue, until at most that many wait.
 drain()				# [REST]
 {
-	local left total sent="" bar tries=0 before=-1
-	total=$(query "SELECT count(*) FROM mktg.outbox")
+	local total left before=-1 tries=0
+	total=$(query "SELECT count(*) FROM mktg.message WHERE send_day = mktg.clock()::date AND status <> 'skipped'")
 	while :; do
 		left=$(query "SELECT count(*) FROM mktg.outbox")
 		if [ "$left" != "$before" ]; then
 			tries=0
 			before=$left
-			sent=$((total - left))
-			bar=$(printf '%*s' $((total ? 40 * sent / total : 40)) '' | tr ' ' '#')
-			[ -t 1 ] && printf '\r'
-			printf '   worker [%-40s] %d of %d' "$bar" "$sent" "$total"
-			[ -t 1 ] || echo
+			progress $((total - left)) "$total"
 		fi
 		[ "$left" -gt "${1:-0}" ] || break
 		tries=$((tries + 1))
@@ -82,9 +77,17 @@ drain()				# [REST]
 		sleep 0.2
 	done
 	[ ! -t 1 ] || echo
+	echo
 	# the sandbox reports deliveries and reads after it has taken a message
 	[ -n "${1:-}" ] || wait_until "SELECT NOT EXISTS (SELECT FROM mktg.sandbox_message
 		WHERE report IS NOT NULL AND reported_at IS NULL)" "the sandbox does not report"
+}
+
+progress()			# SENT TOTAL
+{
+	[ ! -t 1 ] || printf '\r'
+	printf '   worker [%-40s] %d of %d' "$(printf '%*s' $((40 * $1 / $2)) '' | tr ' ' '#')" "$1" "$2"
+	[ -t 1 ] || echo
 }
 
 day()				# DATE
@@ -101,7 +104,7 @@ stats()
 exact()
 {
 	wrong=$(query "SELECT mktg.rebuild_stats($campaign)")
-	echo "   a recount of every recipient finds $wrong wrong counters"
+	echo "A recount of every recipient finds $wrong wrong counters"
 	[ "$wrong" = 0 ] || trouble "the counters were wrong"
 }
 
@@ -144,7 +147,8 @@ show "SELECT mktg.pause_campaign($campaign);"
 sleep 0.3			# what had left when we paused comes home
 waiting=$(query "SELECT count(*) FROM mktg.outbox")
 sleep 1
-echo "   $waiting messages wait; a second later $(query "SELECT count(*) FROM mktg.outbox") wait"
+echo "$waiting messages wait; a second later $(query "SELECT count(*) FROM mktg.outbox") wait"
+echo
 show "SELECT mktg.resume_campaign($campaign);"
 drain
 exact
