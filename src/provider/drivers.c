@@ -86,41 +86,55 @@ mktg_driver_option(const MktgDriver *driver, const char *name)
 	return spec;
 }
 
-/* Is every setting known and well formed, and every required one there? */
+/* Is the setting known and well formed? */
 static bool
-check_settings(const MktgDriver *driver, const MktgSetting *settings, int n,
-			   char *why, size_t why_size)
+check_setting(const MktgDriver *driver, const MktgSetting *setting, char *why, size_t why_size)
 {
+	const MktgOptionSpec *spec;
 	char		detail[160];
 
-	for (int i = 0; i < n; i++)
+	if (strcmp(setting->name, "driver") == 0 || strcmp(setting->name, "credential_file") == 0)
+		return true;
+	spec = mktg_driver_option(driver, setting->name);
+	if (spec == NULL)
 	{
-		const MktgOptionSpec *spec;
-
-		if (strcmp(settings[i].name, "driver") == 0 ||
-			strcmp(settings[i].name, "credential_file") == 0)
-			continue;
-		spec = mktg_driver_option(driver, settings[i].name);
-		if (spec == NULL)
-		{
-			snprintf(why, why_size, "driver \"%s\" knows no option \"%.60s\"",
-					 driver->name, settings[i].name);
-			return false;
-		}
-		if (spec->check != NULL && !spec->check(settings[i].value, detail, sizeof(detail)))
-		{
-			snprintf(why, why_size, "option \"%s\" %s", spec->name, detail);
-			return false;
-		}
+		snprintf(why, why_size, "driver \"%s\" knows no option \"%.60s\"",
+				 driver->name, setting->name);
+		return false;
 	}
+	if (spec->check != NULL && !spec->check(setting->value, detail, sizeof(detail)))
+	{
+		snprintf(why, why_size, "option \"%s\" %s", spec->name, detail);
+		return false;
+	}
+	return true;
+}
+
+/* Are all required options, or credentials, there? */
+static bool
+check_required(const MktgDriver *driver, bool secret, const MktgSetting *settings, int n,
+			   char *why, size_t why_size)
+{
 	for (const MktgOptionSpec *spec = driver->options; spec->name != NULL; spec++)
-		if (spec->required && mktg_setting(settings, n, spec->name, NULL) == NULL)
+		if (spec->required && spec->secret == secret &&
+			mktg_setting(settings, n, spec->name, NULL) == NULL)
 		{
 			snprintf(why, why_size, "%s \"%s\" is missing",
-					 spec->secret ? "credential" : "option", spec->name);
+					 secret ? "credential" : "option", spec->name);
 			return false;
 		}
 	return true;
+}
+
+bool
+mktg_provider_check(const MktgDriver *driver, const MktgSetting *settings, int n,
+					char *why, size_t why_size)
+{
+	for (int i = 0; i < n; i++)
+		if (!check_setting(driver, &settings[i], why, why_size))
+			return false;
+	return check_required(driver, false, settings, n, why, why_size) &&
+		(driver->check == NULL || driver->check(settings, n, why, why_size));
 }
 
 static long
@@ -149,7 +163,8 @@ mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings, int n,
 {
 	MktgProvider *provider;
 
-	if (!check_settings(driver, settings, n, why, why_size))
+	if (!mktg_provider_check(driver, settings, n, why, why_size) ||
+		!check_required(driver, true, settings, n, why, why_size))
 		return NULL;
 
 	provider = calloc(1, sizeof(MktgProvider));

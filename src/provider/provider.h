@@ -135,6 +135,9 @@ struct MktgDriver
 	const char *protocols;		/* for libcurl, such as "https" or "smtp,smtps" */
 	size_t		scratch_size;	/* bytes of request->scratch, zeroed when a handle is made */
 
+	/* do the server's options go together?  NULL: whatever passed one by one does */
+	bool		(*check) (const MktgSetting *settings, int n, char *why, size_t why_size);
+
 	/* reads the options; false with "why" filled.  close() frees. */
 	bool		(*open) (MktgProvider *provider, const MktgSetting *settings, int n,
 						 char *why, size_t why_size);
@@ -174,9 +177,16 @@ extern const MktgOptionSpec mktg_common_options[];	/* of every driver with a net
 extern const MktgOptionSpec *mktg_driver_option(const MktgDriver *driver, const char *name);
 
 /*
+ * Are the server's options known, well formed, complete and in harmony?
+ * "driver" and "credential_file" are passed over.
+ */
+extern bool mktg_provider_check(const MktgDriver *driver, const MktgSetting *settings, int n,
+								char *why, size_t why_size);
+
+/*
  * Reads and checks the settings; where a name comes twice the first counts.
- * "driver" and "credential_file" among them are passed over.  NULL with "why"
- * filled if an option or credential will not do; "why" never holds a secret.
+ * NULL with "why" filled if an option or credential will not do; "why" never
+ * holds a secret.
  */
 extern MktgProvider *mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings,
 										int n, char *why, size_t why_size);

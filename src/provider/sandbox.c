@@ -54,6 +54,18 @@ rate(const MktgSetting *settings, int n, const char *name, const char *fallback)
 }
 
 static bool
+sandbox_check(const MktgSetting *settings, int n, char *why, size_t why_size)
+{
+	/* the sum of three decimals that add up to 1 may be a little more */
+	if (rate(settings, n, "failed_rate", "0") + rate(settings, n, "bounced_rate", "0") +
+		rate(settings, n, "doubt_rate", "0") <= 1 + 1e-9)
+		return true;
+	snprintf(why, why_size, "options \"failed_rate\", \"bounced_rate\" and \"doubt_rate\""
+			 " add up to more than 1");
+	return false;
+}
+
+static bool
 sandbox_open(MktgProvider *provider, const MktgSetting *settings, int n,
 			 char *why, size_t why_size)
 {
@@ -72,14 +84,6 @@ sandbox_open(MktgProvider *provider, const MktgSetting *settings, int n,
 	sandbox->retry = rate(settings, n, "retry_rate", "0");
 	sandbox->delivered = rate(settings, n, "delivered_rate", "1");
 	sandbox->read = rate(settings, n, "read_rate", "0");
-
-	/* the sum of three decimals that add up to 1 may be a little more */
-	if (sandbox->failed + sandbox->bounced + sandbox->doubt > 1 + 1e-9)
-	{
-		snprintf(why, why_size, "options \"failed_rate\", \"bounced_rate\" and \"doubt_rate\""
-				 " add up to more than 1");
-		return false;
-	}
 	return true;
 }
 
@@ -129,6 +133,7 @@ const MktgDriver mktg_sandbox_driver = {
 	.options = options,
 	.max_batch = 1,
 	.in_process = true,
+	.check = sandbox_check,
 	.open = sandbox_open,
 	.close = sandbox_close,
 	.deliver = sandbox_deliver,

@@ -172,6 +172,18 @@ copy_text(const char *value, char **copy)
 }
 
 static bool
+webhook_check(const MktgSetting *settings, int n, char *why, size_t why_size)
+{
+	if (!is_http(mktg_setting(settings, n, "url", "")) ||
+		strcmp(mktg_setting(settings, n, "allow_http", "false"), "true") == 0 ||
+		mktg_setting(settings, n, "allow_networks", NULL) != NULL)
+		return true;
+	snprintf(why, why_size, "option \"url\" is plain http, which neither \"allow_http\""
+			 " nor \"allow_networks\" allows");
+	return false;
+}
+
+static bool
 webhook_open(MktgProvider *provider, const MktgSetting *settings, int n,
 			 char *why, size_t why_size)
 {
@@ -191,13 +203,6 @@ webhook_open(MktgProvider *provider, const MktgSetting *settings, int n,
 	if (webhook->n_keys < 0)
 	{
 		snprintf(why, why_size, "credential \"secret\" cannot be read");
-		return false;
-	}
-	if (webhook->url != NULL && is_http(webhook->url) &&
-		!webhook->allow_http && webhook->allow_networks == NULL)
-	{
-		snprintf(why, why_size, "option \"url\" is plain http, which neither \"allow_http\""
-				 " nor \"allow_networks\" allows");
 		return false;
 	}
 	return true;
@@ -392,6 +397,7 @@ const MktgDriver mktg_webhook_driver = {
 	.max_batch = 1,
 	.protocols = "https",
 	.scratch_size = sizeof(Scratch),
+	.check = webhook_check,
 	.open = webhook_open,
 	.close = webhook_close,
 	.prepare = webhook_prepare,
