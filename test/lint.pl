@@ -65,9 +65,10 @@ none('links between pages lead somewhere', sort keys %links);
 
 # ---- errors ----
 
-my %codes = map { my $code = $_; $code =~ s/\D//g; ("MK$code" => 1) }
-	read_file('src/base/errors.h') =~ /MKTG_ERRCODE\(('\d', '\d', '\d')\)/g;
+my %codes;
+$codes{'MK' . s/\D//gr}++ for read_file('src/base/errors.h') =~ /MKTG_ERRCODE\(('\d', '\d', '\d')\)/g;
 my %listed = map { $_ => 1 } read_file('doc/errors.md') =~ /\b(MK\d{3})\b/g;
+none('no SQLSTATE stands for two things', grep { $codes{$_} > 1 } sort keys %codes);
 none('every SQLSTATE stands in doc/errors.md', grep { !$listed{$_} } sort keys %codes);
 none('doc/errors.md lists no other', grep { !$codes{$_} } sort keys %listed);
 

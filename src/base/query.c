@@ -169,7 +169,11 @@ mktg_run(MktgQuery *query, const MktgArg *args)
 	{
 		if (query->plan == NULL)
 			prepare(query);
-		result = SPI_execute_plan(query->plan, values, nulls, false, 0);
+		if (query->fresh && IsolationUsesXactSnapshot())
+			result = SPI_execute_snapshot(query->plan, values, nulls, GetLatestSnapshot(),
+										  InvalidSnapshot, false, false, 0);
+		else
+			result = SPI_execute_plan(query->plan, values, nulls, false, 0);
 	}
 	if (result < 0)
 		elog(ERROR, "could not run statement: %s", SPI_result_code_string(result));

@@ -39,6 +39,7 @@ typedef struct MktgQuery
 	Oid			argtypes[MKTG_MAX_ARGS];
 	bool		bulk;
 	bool		most_rows;		/* bulk: reads most of its tables, whatever their statistics say */
+	bool		fresh;			/* sees what is committed, also where the isolation shows an older state */
 	SPIPlanPtr	plan;
 } MktgQuery;
 

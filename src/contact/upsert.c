@@ -10,9 +10,9 @@
  * a customer, and two people who share a phone stay two.
  *
  * The contact found is locked and changed in the next statement; if there is
- * none, lock.c sees to it that only one transaction makes it.  Unless the
- * isolation is READ COMMITTED, the second of two sees nothing of the first's
- * work and may make a contact of the same e-mail again.
+ * none, lock.c sees to it that only one transaction makes it.  Above READ
+ * COMMITTED the second of two cannot see what the first has made: it looks
+ * all the same, and fails to serialize rather than make another.
  *
  * IDENTIFICATION
  *		src/contact/upsert.c
@@ -440,6 +440,11 @@ read_contact(Datum json, ContactInput *input)
 
 /*---- finding and writing ----*/
 
+/* sees the latest contacts under any isolation */
+#define FIND_QUERY(text, ...) \
+	{.sql = (text), .fresh = true, .argtypes = {__VA_ARGS__}, \
+	 .nargs = sizeof((Oid[]) {__VA_ARGS__}) / sizeof(Oid)}
+
 static bool
 found(uint64 rows, int64 *contact)
 {
@@ -453,7 +458,7 @@ static bool
 find_by_external_id(int64 tenant, const ContactInput *input, int64 *contact)
 {
 	static MktgQuery query =
-		MKTG_QUERY("SELECT contact_id FROM mktg.contact"
+		FIND_QUERY("SELECT contact_id FROM mktg.contact"
 				   " WHERE tenant_id = $1 AND external_id = $2 FOR NO KEY UPDATE",
 				   INT8OID, TEXTOID);
 
@@ -465,7 +470,7 @@ static bool
 find_by_email(int64 tenant, const ContactInput *input, int64 *contact)
 {
 	static MktgQuery query =
-		MKTG_QUERY("SELECT contact_id FROM mktg.contact"
+		FIND_QUERY("SELECT contact_id FROM mktg.contact"
 				   " WHERE tenant_id = $1 AND email = $2 AND ($3 IS NULL OR external_id IS NULL)"
 				   " ORDER BY contact_id + 0 LIMIT 1 FOR NO KEY UPDATE",
 				   INT8OID, TEXTOID, TEXTOID);
@@ -478,7 +483,7 @@ static bool
 find_by_phone(int64 tenant, const ContactInput *input, int64 *contact)
 {
 	static MktgQuery query =
-		MKTG_QUERY("SELECT contact_id FROM mktg.contact"
+		FIND_QUERY("SELECT contact_id FROM mktg.contact"
 				   " WHERE tenant_id = $1 AND phone = $2 AND ($3 IS NULL OR external_id IS NULL)"
 				   " AND ($4 IS NULL OR email IS NULL)"
 				   " ORDER BY contact_id + 0 LIMIT 1 FOR NO KEY UPDATE",
@@ -570,7 +575,11 @@ update_contact(int64 tenant, int64 contact, const ContactInput *input)
 				   WRITE_TYPES);
 
 	if (write_contact(&query, tenant, contact, input) == 0)
-		elog(ERROR, "contact " INT64_FORMAT " is gone although it was locked", contact);
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Contact " INT64_FORMAT " was made after this transaction began.", contact),
+				 errhint("Repeat the transaction.")));
 }
 
 /* False if the external_id is there already. */

@@ -98,7 +98,7 @@ read_text(FunctionCallInfo fcinfo, int n, const char *what, Size limit)
 				(errcode(ERRCODE_MKTG_TOO_LARGE),
 				 errmsg("\"%s\" of a template is too large", what),
 				 errdetail("It has %zu bytes, at most %zu are allowed.", size, limit),
-				 errhint("Shorten it; pictures belong on a web server.")));
+				 errhint("Shorten it.")));
 	return size == 0 ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
@@ -116,7 +116,7 @@ check_syntax(const char *what, const char *source)
 				(errcode(ERRCODE_MKTG_INVALID_TEMPLATE),
 				 errmsg("syntax error in \"%s\" of a template", what),
 				 errdetail("At byte %zu: %s.", error.offset, error.message),
-				 errhint("A place to fill is written {{name}}.")));
+				 errhint("Names are written {{name}}; see the page on templates.")));
 	mktg_template_free(parsed);
 }
 
