@@ -23,6 +23,11 @@ CREATE FUNCTION mktg.add_all_contacts(campaign bigint, tenant bigint DEFAULT 1,
     AS 'MODULE_PATHNAME', 'mktg_add_all_contacts';
 COMMENT ON FUNCTION mktg.add_all_contacts(bigint, bigint) IS 'adds every contact the campaign may reach; the counts add up to the number of contacts';
 
+CREATE FUNCTION mktg._first_of(value text) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'mktg_first_of';
+COMMENT ON FUNCTION mktg._first_of(text) IS 'true the first time a value is seen in the scan that calls it';
+
 CREATE FUNCTION mktg.activate_campaign(campaign bigint, start_date date DEFAULT NULL, tenant bigint DEFAULT 1,
     OUT campaign_id bigint, OUT status text, OUT recipients_scheduled bigint, OUT daily_limit integer, OUT estimated_days integer, OUT estimated_completion_date date)
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp

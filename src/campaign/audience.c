@@ -26,12 +26,13 @@
  * number of times it came, "input" one row a contact.
  *
  * A contact subscribed to several topics comes out of the join with consent
- * several times; choosing one contact an address takes care of that too.
- * Only "ok" rows can repeat, and they are counted by what is inserted.
+ * several times; taking the first of each address takes care of that too, and
+ * keeps the rows in their order, so that nothing need be sorted.
  */
 #define INPUT_CONTACTS \
 	"WITH wanted AS MATERIALIZED (SELECT id AS key, count(*) AS n FROM unnest($6::bigint[]) AS u (id) GROUP BY id)," \
-	" input AS MATERIALIZED (SELECT key AS contact_id FROM wanted WHERE key IS NOT NULL),"
+	" input AS MATERIALIZED (SELECT c.contact_id FROM wanted w" \
+	"   JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = w.key),"
 
 #define INPUT_ADDRESSES \
 	"WITH wanted AS MATERIALIZED (SELECT mktg._address_or_null($2, a) AS key, count(*) AS n" \
@@ -39,44 +40,41 @@
 	" input AS MATERIALIZED (SELECT min(c.contact_id) AS contact_id FROM wanted w" \
 	"   JOIN mktg.contact c ON c.tenant_id = $1 AND " MKTG_SQL_ADDRESS("$2", "c") " = w.key GROUP BY w.key),"
 
-/* nulls and malformed addresses, and what no contact has */
+/* nulls, malformed addresses, and what no contact has */
 #define UNKNOWN_IN_INPUT \
 	"(SELECT coalesce(sum(n) FILTER (WHERE key IS NULL), 0)::bigint + count(key) FROM wanted)" \
-	" - count(DISTINCT contact_id)"
+	" - (SELECT count(*) FROM input)"
 
 #define INPUT_ALL	"WITH"
-#define UNKNOWN_IN_ALL	"0::bigint"
+#define COUNT_ALL	"(SELECT count(*) FROM mktg.contact WHERE tenant_id = $1)"
 
-#define ADD(from, unknown) \
+#define ADD(from, unknown, total) \
 	" rated AS MATERIALIZED (" \
 	"  SELECT c.contact_id, a.address," \
-	"   CASE WHEN NOT c.is_active OR a.address IS NULL THEN 'unreachable'" \
-	"        WHEN x.address_hash IS NOT NULL THEN 'suppressed'" \
-	"        WHEN $5 AND (k.contact_id IS NULL OR u.contact_id IS NOT NULL) THEN 'unsubscribed'" \
-	"        WHEN m.contact_id IS NOT NULL THEN 'duplicate'" \
-	"        ELSE 'ok' END AS rating" \
+	"   CASE WHEN NOT c.is_active OR a.address IS NULL THEN 'e'" /* unreachable */ \
+	"        WHEN x.address_hash IS NOT NULL THEN 's'" /* suppressed */ \
+	"        WHEN $5 AND (k.contact_id IS NULL OR u.contact_id IS NOT NULL) THEN 'u'" /* unsubscribed */ \
+	"        WHEN m.contact_id IS NOT NULL OR n.contact_id IS NOT NULL THEN 'd'" /* there already */ \
+	"        WHEN mktg._first_of(a.address) THEN 'o' ELSE 'd' END::\"char\" AS rating" \
 	"   FROM " from \
 	"   CROSS JOIN LATERAL (SELECT " MKTG_SQL_ADDRESS("$2", "c") " AS address) a" \
 	"   LEFT JOIN mktg.suppression x ON x.tenant_id = $1 AND x.channel = $2" \
 	"     AND x.address_hash = mktg.address_hash(a.address)" \
-	"   LEFT JOIN mktg.consent k ON k.tenant_id = $1 AND k.contact_id = c.contact_id AND k.channel = $2" \
-	"     AND k.state = 'subscribed' AND $5 AND c.is_active AND a.address IS NOT NULL AND x.address_hash IS NULL" \
 	"   LEFT JOIN mktg.consent u ON u.tenant_id = $1 AND u.contact_id = c.contact_id AND u.channel = $2" \
 	"     AND u.topic = 'marketing' AND u.state = 'unsubscribed' AND $5" \
+	"   LEFT JOIN mktg.consent k ON k.tenant_id = $1 AND k.contact_id = c.contact_id AND k.channel = $2" \
+	"     AND k.state = 'subscribed' AND $5" \
+	"     AND c.is_active AND a.address IS NOT NULL AND x.address_hash IS NULL AND u.contact_id IS NULL" \
 	"   LEFT JOIN mktg.message m ON m.tenant_id = $1 AND m.campaign_id = $3 AND m.contact_id = c.contact_id AND m.ref = ''" \
+	"   LEFT JOIN mktg.message n ON n.tenant_id = $1 AND n.campaign_id = $3 AND n.address = a.address AND n.ref = ''" \
 	"  WHERE c.tenant_id = $1)," \
-	" chosen AS (SELECT r.address, min(r.contact_id) AS contact_id FROM rated r WHERE r.rating = 'ok'" \
-	"   AND NOT EXISTS (SELECT FROM mktg.message m WHERE m.tenant_id = $1 AND m.campaign_id = $3" \
-	"     AND m.address = r.address AND m.ref = '')" \
-	"   GROUP BY r.address)," \
 	" added AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, address, position)" \
-	"   SELECT $1, $3, contact_id, address, $4 + row_number() OVER (ORDER BY contact_id) FROM chosen" \
-	"   RETURNING 1)" \
-	" SELECT (SELECT count(*) FROM added)," \
-	"  count(*) FILTER (WHERE rating = 'unsubscribed')," \
-	"  count(*) FILTER (WHERE rating = 'suppressed')," \
-	"  count(*) FILTER (WHERE rating = 'unreachable')," \
-	"  " unknown ", count(DISTINCT contact_id)" \
+	"   SELECT $1, $3, contact_id, address, $4 + row_number() OVER () FROM rated WHERE rating = 'o')" \
+	" SELECT count(*) FILTER (WHERE rating = 'o')," \
+	"  count(*) FILTER (WHERE rating = 'u')," \
+	"  count(*) FILTER (WHERE rating = 's')," \
+	"  count(*) FILTER (WHERE rating = 'e')," \
+	"  " unknown ", " total \
 	" FROM rated"
 
 #define FROM_INPUT	"input i JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = i.contact_id"
@@ -87,11 +85,11 @@
 
 #define ADD_TYPES	INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID
 
-static MktgQuery add_contacts = MKTG_BULK_QUERY(INPUT_CONTACTS ADD(FROM_INPUT, UNKNOWN_IN_INPUT),
+static MktgQuery add_contacts = MKTG_BULK_QUERY(INPUT_CONTACTS ADD(FROM_INPUT, UNKNOWN_IN_INPUT, "0::bigint"),
 												ADD_TYPES, INT8ARRAYOID);
-static MktgQuery add_addresses = MKTG_BULK_QUERY(INPUT_ADDRESSES ADD(FROM_INPUT, UNKNOWN_IN_INPUT),
+static MktgQuery add_addresses = MKTG_BULK_QUERY(INPUT_ADDRESSES ADD(FROM_INPUT, UNKNOWN_IN_INPUT, "0::bigint"),
 												 ADD_TYPES, TEXTARRAYOID);
-static MktgQuery add_all = MKTG_BULK_QUERY(INPUT_ALL ADD(FROM_ALL, UNKNOWN_IN_ALL), ADD_TYPES);
+static MktgQuery add_all = MKTG_BULK_QUERY(INPUT_ALL ADD(FROM_ALL, "0::bigint", COUNT_ALL), ADD_TYPES);
 
 static Datum add(FunctionCallInfo fcinfo, MktgQuery *query, const MktgArg *array, int tenant_argument);
 static bool lock_for_adding(int64 id, int64 tenant, MktgCampaign *campaign, int32 *sender_limit);
