@@ -26,11 +26,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "provider/transport.h"
 
 #define MAX_THREADS		64
+#define GRACE_MS		500
 #define STACK_SIZE		(512 * 1024)	/* libcurl and OpenSSL need far less */
 
 struct MktgLane
@@ -63,6 +65,15 @@ typedef struct ThreadStart
 static pthread_mutex_t socket_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *thread_main(void *data);
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 MktgLane *
 mktg_lane_create(void)
@@ -183,6 +194,8 @@ thread_main(void *data)
 		lane->running[start.number] = request;
 		pthread_mutex_unlock(&lane->lock);
 
+		/* libcurl's own timeout comes first, where it has one */
+		request->deadline = now_ms() + request->provider->timeout_ms + GRACE_MS;
 		request->result = curl_easy_perform(request->easy);
 
 		pthread_mutex_lock(&lane->lock);
@@ -262,7 +275,10 @@ lane_close_socket(void *data, curl_socket_t fd)
 	return 0;
 }
 
-/* asked at least once a second, also while libcurl waits inside */
+/*
+ * Asked at least once a second, also while libcurl waits inside: for a reply
+ * to QUIT it would wait longer than the request may take.
+ */
 static int
 lane_progress(void *data, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
 {
@@ -276,7 +292,7 @@ lane_progress(void *data, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultot
 	pthread_mutex_lock(&socket_lock);
 	hung_up = request->hung_up;
 	pthread_mutex_unlock(&socket_lock);
-	return hung_up;
+	return hung_up || now_ms() > request->deadline;
 }
 
 bool

@@ -236,6 +236,7 @@ struct MktgRequest
 	bool		may_have_arrived;	/* bytes of the request left this machine */
 	curl_socket_t socket;		/* of a request in a lane, and whether it was hung up: lane.c */
 	bool		hung_up;
+	int64_t		deadline;		/* of a request in a lane, monotonic ms */
 	struct MktgTransport *transport;
 	int			running_at;		/* place in the transport's list */
 	struct MktgRequest *next;

@@ -63,9 +63,10 @@ typedef struct Scratch
 	char		address[MKTG_MAX_EMAIL + 2];
 	Part		parts[2];
 	bool		begun;			/* in a transaction, not in the greeting and what follows it */
+	bool		ended;			/* the reply that decides has come; QUIT is no part of it */
 	bool		all_read;		/* libcurl has had the last byte */
 	int			replies;		/* Stage, while begun */
-	int			code;			/* of the last reply; 0 = none */
+	int			code;			/* of the last reply kept; 0 = none */
 	char		line[512];		/* its last line */
 } Scratch;
 
@@ -180,10 +181,36 @@ transaction_begins(void *data, char *ip, char *local_ip, int port, int local_por
 	(void) port;
 	(void) local_port;
 	scratch->begun = true;
+	scratch->ended = false;
 	scratch->replies = STAGE_BEGUN;
 	scratch->code = 0;
 	scratch->line[0] = '\0';
 	return CURL_PREREQFUNC_OK;
+}
+
+/* Keeps the last line of a reply that says something about the message. */
+static void
+take_reply(Scratch *scratch, const char *line, size_t length)
+{
+	int			code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
+
+	if (scratch->ended)
+		return;
+	if (code == 220)
+		scratch->begun = false; /* a greeting: libcurl has taken a new connection */
+	/* before the transaction only refusals matter */
+	if (!scratch->begun && code < 400)
+		return;
+
+	if (length > sizeof(scratch->line) - 1)
+		length = sizeof(scratch->line) - 1;
+	memcpy(scratch->line, line, length);
+	scratch->line[length] = '\0';
+	scratch->code = code;
+	if (!scratch->begun)
+		return;
+	scratch->replies++;
+	scratch->ended = code >= 400 || scratch->replies == STAGE_END;
 }
 
 /* One line the server said.  A reply may have many; the last has no dash. */
@@ -191,24 +218,13 @@ static size_t
 take_line(char *line, size_t size, size_t n, void *data)
 {
 	MktgRequest *request = data;
-	Scratch    *scratch = request->scratch;
 	size_t		length = size * n;
 
 	while (length > 0 && (unsigned char) line[length - 1] <= ' ')
 		length--;
-	if (length < 3 || !isdigit((unsigned char) line[0]) || !isdigit((unsigned char) line[1]) ||
-		!isdigit((unsigned char) line[2]) || (length > 3 && line[3] != ' '))
-		return size * n;
-
-	if (length > sizeof(scratch->line) - 1)
-		length = sizeof(scratch->line) - 1;
-	memcpy(scratch->line, line, length);
-	scratch->line[length] = '\0';
-	scratch->code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
-	if (scratch->code == 220)
-		scratch->begun = false; /* a greeting: libcurl has taken a new connection */
-	if (scratch->begun)
-		scratch->replies++;
+	if (length >= 3 && isdigit((unsigned char) line[0]) && isdigit((unsigned char) line[1]) &&
+		isdigit((unsigned char) line[2]) && (length == 3 || line[3] == ' '))
+		take_reply(request->scratch, line, length);
 	return size * n;
 }
 
@@ -428,7 +444,7 @@ smtp_build(MktgRequest *request)
 
 	if (!check_delivery(delivery))
 		return false;
-	scratch->begun = scratch->all_read = false;
+	scratch->begun = scratch->ended = scratch->all_read = false;
 	scratch->replies = STAGE_BEGUN;
 	scratch->code = 0;
 	scratch->line[0] = '\0';

@@ -1,6 +1,7 @@
 #!/bin/sh
 #
-# Compiles the unit tests of src/core with sanitizers and runs them.
+# Compiles the unit tests of src/core and src/provider with sanitizers and runs
+# them.
 #   test/unit/run.sh [NAME...]        all tests, or those named
 # CC (gcc), BUILD_DIR (tmp/unit) and MKTG_SPECS (../shared/specs, for published
 # test cases) may be set.
@@ -25,11 +26,13 @@ if [ $# -eq 0 ]; then
 fi
 
 # one archive, so that each test links only what it names
-flags="-std=gnu11 -g -O1 -Wall -Wextra -Werror -Isrc -Itest/unit -I$build
+flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -Isrc -Itest/unit -I$build
 	-fsanitize=address,undefined -fno-sanitize-recover=all"
 objects=
-for source in src/core/*.c; do
-	object="$build/core_$(basename "$source" .c).o"
+for source in src/core/*.c src/provider/*.c; do
+	# the one file there that knows PostgreSQL
+	[ "$source" != src/provider/options.c ] || continue
+	object="$build/$(echo "$source" | tr / _).o"
 	$cc $flags -c "$source" -o "$object"
 	objects="$objects $object"
 done
@@ -38,7 +41,7 @@ ar rc "$build/core.a" $objects
 
 programs=
 for name in "$@"; do
-	$cc $flags "test/unit/$name.c" "$build/core.a" -lcrypto -lm -o "$build/$name"
+	$cc $flags "test/unit/$name.c" "$build/core.a" -lcurl -lcrypto -lm -lpthread -o "$build/$name"
 	programs="$programs $build/$name"
 done
 
