@@ -20,7 +20,7 @@ show()				# STATEMENT: as somebody would type it
 {
 	echo "demo=# $1"
 	# shellcheck disable=SC2086 # a list
-	"$bindir/psql" $options -X -q -P border=2 -P footer=off -P pager=off -v ON_ERROR_STOP=1 -d demo -c "$1"
+	"$bindir/psql" $options -X -q -P border=2 -P footer=off -v ON_ERROR_STOP=1 -d demo -c "$1"
 }
 
 file()				# FILE: its statements, without their results

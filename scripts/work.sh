@@ -71,7 +71,7 @@ for name in $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p') MAKEFLAGS MFLAGS MAKELEVEL
 done
 MKTG_SPECS=${MKTG_SPECS:-$source/../shared/specs}
 export PG_CONFIG MKTG_SPECS
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:$work/tmp/tools/bin"
+export LC_ALL=C PSQL_PAGER=cat PATH="$PATH:/usr/sbin:/sbin:$work/tmp/tools/bin"
 cd "$work"
 as mkdir -p tmp
 as env HOME="$work/tmp" "$@"
