@@ -45,6 +45,10 @@ CppConcat(pg_finfo_,funcname) (void) \
 } \
 extern int no_such_variable
 
+/* whether an update calls for new index entries; 16 tells kinds of indexes apart */
+#define TU_UpdateIndexes	bool
+#define TU_None				false
+
 /* 16 has one check for all classes of objects; here it serves relations */
 #define object_ownercheck(classid, objectid, role)	pg_class_ownercheck(objectid, role)
 #endif
