@@ -93,7 +93,7 @@ $(addprefix check-,$(SECTIONS)): check-%:
 	@scripts/work.sh env T='$(T)' scripts/test.sh $*
 
 bench:
-	@scripts/deps.sh bench
+	@scripts/deps.sh
 	@scripts/work.sh scripts/bench.sh $(B)
 
 # Only lines changed since the last commit: clang-format comes near to pgindent

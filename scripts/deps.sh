@@ -3,9 +3,8 @@
 # installs what is missing (Debian packages; sudo when not root).  Calls apt
 # only if something is missing.  What each is for: doc/dependencies.md.
 #
-#	scripts/deps.sh			for build, demo and tests
+#	scripts/deps.sh			for build, demo, tests and benchmarks
 #	scripts/deps.sh demo	for build and demo
-#	scripts/deps.sh bench	for the benchmarks too
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -80,7 +79,8 @@ find_missing()
 	check "postgresql-$version-cron" has_extension pg_cron
 	find_tool smtp-sink >/dev/null || unpack=" postfix"
 	[ -z "$unpack" ] || check libnsl2 has_library libnsl.so.2
-	[ "$purpose" != bench ] || find_tool nginx >/dev/null || unpack="$unpack nginx"
+	find_tool nginx >/dev/null || unpack="$unpack nginx"
+	check openssl command -v openssl
 }
 
 # apt-get as root

@@ -63,10 +63,18 @@ start($http, $nginx, '-p', $directory, '-c', "$directory/nginx.conf", '-e', "$di
 my @webhook = ('webhook', 'secret=' . join(',', @secrets), 'allow_networks=127.0.0.0/8,::1');
 my @message = ('-a', 'someone', '-s', "Hi \"you\"\n", '-t', "Gr\xc3\xbc\xc3\x9fe \\ \x01", '-H', '<p>x</p>');
 
-# What nginx has logged since the last call, a list for each request.
+# What nginx has logged since the last call, a list for each request.  It logs
+# after it has answered, so the lines expected are waited for.
 sub logged
 {
-	my @lines = split /\n/, slurp("$directory/access.log");
+	my ($expected) = @_;
+	my @lines;
+	for (1 .. 500)
+	{
+		@lines = split /\n/, slurp("$directory/access.log");
+		last if @lines >= ($expected // 0);
+		select(undef, undef, undef, 0.01);
+	}
 	truncate "$directory/access.log", 0;
 	return map { [ split /\|/, $_, 11 ] } @lines;
 }
@@ -74,7 +82,7 @@ sub logged
 # ---- one message ----
 my $result = send_messages(@message, @webhook, "url=http://127.0.0.1:$http/hook");
 is($result->{m1}{kind}, 'sent', 'a message');
-my ($line) = logged();
+my ($line) = logged(1);
 my ($protocol, undef, $type, $length, $expect, $encoding, $id, $timestamp, $signature, $agent, $body) = @$line;
 $body =~ s/\\(u[0-9A-F]{4}|.)/length $1 > 1 ? chr hex substr($1, 1) : $1/ige;		# nginx's escapes
 is($protocol, 'HTTP/1.1', 'HTTP/1.1');
@@ -94,7 +102,7 @@ is($signature, join(' ', map { (my $key = $_) =~ s/^whsec_//;
 # ---- many ----
 $result = send_messages('-n', 300, '-c', 8, @message, @webhook, "url=http://127.0.0.1:$http/hook");
 is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 300, 'three hundred messages');
-my @lines = logged();
+my @lines = logged(300);
 is(scalar @lines, 300, 'arrive once each');
 my %connections = map { $_->[1] => 1 } @lines;
 cmp_ok(scalar(keys %connections), '<=', 8, 'over eight connections');
@@ -126,10 +134,10 @@ SKIP:
 	logged();
 	$result = send_messages('-n', 50, '-c', 5, @message, @webhook, @ca, "url=https://localhost:$https/");
 	is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 50, 'https');
-	is($_->[0], 'HTTP/1.1', 'over HTTP/1.1') for (logged())[0];
+	is($_->[0], 'HTTP/1.1', 'over HTTP/1.1') for (logged(50))[0];
 	$result = send_messages('-n', 50, '-c', 20, @message, @webhook, @ca, "url=https://localhost:$https/", 'http_version=2');
 	is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 50, 'https with http_version 2');
-	@lines = logged();
+	@lines = logged(50);
 	is($lines[0][0], 'HTTP/2.0', 'over HTTP/2');
 	$result = send_messages(@message, @webhook, "url=https://localhost:$https/");
 	is($result->{m1}{kind}, 'config', 'a certificate nobody vouches for');
