@@ -23,7 +23,7 @@
 /*
  * $1 tenant, $2 channel, $3 campaign, $4 last position given, $5 consent is
  * needed, $6 the caller's array.  "wanted" has each element once with the
- * number of times it came, "input" one row a contact.
+ * number of times it came, "input" the contacts it stands for.
  *
  * A contact subscribed to several topics comes out of the join with consent
  * several times; taking the first of each address takes care of that too, and
@@ -37,25 +37,38 @@
 #define INPUT_ADDRESSES \
 	"WITH wanted AS MATERIALIZED (SELECT mktg._address_or_null($2, a) AS key, count(*) AS n" \
 	"   FROM unnest($6::text[]) AS u (a) GROUP BY 1)," \
-	" input AS MATERIALIZED (SELECT min(c.contact_id) AS contact_id FROM wanted w" \
-	"   JOIN mktg.contact c ON c.tenant_id = $1 AND " MKTG_SQL_ADDRESS("$2", "c") " = w.key GROUP BY w.key),"
+	" input AS MATERIALIZED (SELECT c.contact_id FROM wanted w" \
+	"   JOIN mktg.contact c ON c.tenant_id = $1 AND " MKTG_SQL_ADDRESS("$2", "c") " = w.key),"
 
 /* nulls, malformed addresses, and what no contact has */
-#define UNKNOWN_IN_INPUT \
-	"(SELECT coalesce(sum(n) FILTER (WHERE key IS NULL), 0)::bigint + count(key) FROM wanted)" \
-	" - (SELECT count(*) FROM input)"
+#define UNKNOWN(found) \
+	"(SELECT coalesce(sum(n) FILTER (WHERE key IS NULL), 0)::bigint + count(key) FROM wanted) - " found
 
 #define INPUT_ALL	"WITH"
 #define COUNT_ALL	"(SELECT count(*) FROM mktg.contact WHERE tenant_id = $1)"
 
-#define ADD(from, unknown, total) \
+/*
+ * What is counted: contacts; or addresses, each by the best rating of those
+ * who share it.
+ */
+#define CONTACTS	"rated"
+#define ADDRESSES	"(SELECT min(rating) AS rating FROM rated GROUP BY address) best"
+
+/* ratings, the better the lower */
+#define ADDED			"1"
+#define DUPLICATE		"2"
+#define UNSUBSCRIBED	"3"
+#define SUPPRESSED		"4"
+#define UNREACHABLE		"5"
+
+#define ADD(from, counted, unknown, total) \
 	" rated AS MATERIALIZED (" \
 	"  SELECT c.contact_id, a.address," \
-	"   CASE WHEN NOT c.is_active OR a.address IS NULL THEN 'e'" /* unreachable */ \
-	"        WHEN x.address_hash IS NOT NULL THEN 's'" /* suppressed */ \
-	"        WHEN $5 AND (k.contact_id IS NULL OR u.contact_id IS NOT NULL) THEN 'u'" /* unsubscribed */ \
-	"        WHEN m.contact_id IS NOT NULL OR n.contact_id IS NOT NULL THEN 'd'" /* there already */ \
-	"        WHEN mktg._first_of(a.address) THEN 'o' ELSE 'd' END::\"char\" AS rating" \
+	"   (CASE WHEN NOT c.is_active OR a.address IS NULL THEN " UNREACHABLE \
+	"        WHEN x.address_hash IS NOT NULL THEN " SUPPRESSED \
+	"        WHEN $5 AND (k.contact_id IS NULL OR u.contact_id IS NOT NULL) THEN " UNSUBSCRIBED \
+	"        WHEN m.contact_id IS NOT NULL OR n.contact_id IS NOT NULL THEN " DUPLICATE \
+	"        WHEN mktg._first_of(a.address) THEN " ADDED " ELSE " DUPLICATE " END)::smallint AS rating" \
 	"   FROM " from \
 	"   CROSS JOIN LATERAL (SELECT " MKTG_SQL_ADDRESS("$2", "c") " AS address) a" \
 	"   LEFT JOIN mktg.suppression x ON x.tenant_id = $1 AND x.channel = $2" \
@@ -69,13 +82,13 @@
 	"   LEFT JOIN mktg.message n ON n.tenant_id = $1 AND n.campaign_id = $3 AND n.address = a.address AND n.ref = ''" \
 	"  WHERE c.tenant_id = $1)," \
 	" added AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, address, position)" \
-	"   SELECT $1, $3, contact_id, address, $4 + row_number() OVER () FROM rated WHERE rating = 'o')" \
-	" SELECT count(*) FILTER (WHERE rating = 'o')," \
-	"  count(*) FILTER (WHERE rating = 'u')," \
-	"  count(*) FILTER (WHERE rating = 's')," \
-	"  count(*) FILTER (WHERE rating = 'e')," \
+	"   SELECT $1, $3, contact_id, address, $4 + row_number() OVER () FROM rated WHERE rating = " ADDED ")" \
+	" SELECT count(*) FILTER (WHERE rating = " ADDED ")," \
+	"  count(*) FILTER (WHERE rating = " UNSUBSCRIBED ")," \
+	"  count(*) FILTER (WHERE rating = " SUPPRESSED ")," \
+	"  count(*) FILTER (WHERE rating = " UNREACHABLE ")," \
 	"  " unknown ", " total \
-	" FROM rated"
+	" FROM " counted
 
 #define FROM_INPUT	"input i JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = i.contact_id"
 #define FROM_ALL	"mktg.contact c"
@@ -85,11 +98,13 @@
 
 #define ADD_TYPES	INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID
 
-static MktgQuery add_contacts = MKTG_BULK_QUERY(INPUT_CONTACTS ADD(FROM_INPUT, UNKNOWN_IN_INPUT, "0::bigint"),
+static MktgQuery add_contacts = MKTG_BULK_QUERY(INPUT_CONTACTS
+												ADD(FROM_INPUT, CONTACTS, UNKNOWN("(SELECT count(*) FROM input)"), "0::bigint"),
 												ADD_TYPES, INT8ARRAYOID);
-static MktgQuery add_addresses = MKTG_BULK_QUERY(INPUT_ADDRESSES ADD(FROM_INPUT, UNKNOWN_IN_INPUT, "0::bigint"),
+static MktgQuery add_addresses = MKTG_BULK_QUERY(INPUT_ADDRESSES
+												 ADD(FROM_INPUT, ADDRESSES, UNKNOWN("count(*)"), "0::bigint"),
 												 ADD_TYPES, TEXTARRAYOID);
-static MktgQuery add_all = MKTG_BULK_QUERY(INPUT_ALL ADD(FROM_ALL, "0::bigint", COUNT_ALL), ADD_TYPES);
+static MktgQuery add_all = MKTG_BULK_QUERY(INPUT_ALL ADD(FROM_ALL, CONTACTS, "0::bigint", COUNT_ALL), ADD_TYPES);
 
 static Datum add(FunctionCallInfo fcinfo, MktgQuery *query, const MktgArg *array, int tenant_argument);
 static bool lock_for_adding(int64 id, int64 tenant, MktgCampaign *campaign, int32 *sender_limit);
@@ -118,7 +133,7 @@ mktg_add_contacts(PG_FUNCTION_ARGS)
  * SQL: mktg.add_recipients(campaign bigint, addresses text[], tenant bigint DEFAULT 1)
  *
  * A malformed address is unknown, no error.  Where contacts share an address
- * the one with the lowest contact_id stands for it.
+ * one that may be written to stands for it.
  */
 Datum
 mktg_add_addresses(PG_FUNCTION_ARGS)
