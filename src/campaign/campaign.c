@@ -28,8 +28,6 @@
 
 static bool transition_allowed(const char *from, const char *to, const char *type);
 static void require_object(FunctionCallInfo fcinfo, int n, const char *what);
-static void refuse_other_channel(const char *kind, const char *name,
-								 const char *has, const char *wanted);
 
 PG_FUNCTION_INFO_V1(mktg_create_campaign);
 PG_FUNCTION_INFO_V1(mktg_require_campaign_sql);
@@ -185,7 +183,7 @@ mktg_find_template(const char *name, const char *channel, int64 tenant)
 				 errhint("mktg.create_template() makes one.")));
 	}
 	if (strcmp(mktg_text_at(0, 2), channel) != 0)
-		refuse_other_channel("template", name, mktg_text_at(0, 2), channel);
+		mktg_refuse_other_channel("template", name, mktg_text_at(0, 2), channel);
 	return mktg_int64_at(0, 1);
 }
 
@@ -212,12 +210,12 @@ mktg_find_sender(const char *name, const char *channel, int64 tenant)
 				 errhint("mktg.set_sender() makes one.")));
 	}
 	if (!mktg_null_at(0, 2) && strcmp(mktg_text_at(0, 2), channel) != 0)
-		refuse_other_channel("sender", name, mktg_text_at(0, 2), channel);
+		mktg_refuse_other_channel("sender", name, mktg_text_at(0, 2), channel);
 	return mktg_int64_at(0, 1);
 }
 
-static void
-refuse_other_channel(const char *kind, const char *name, const char *has, const char *wanted)
+void
+mktg_refuse_other_channel(const char *kind, const char *name, const char *has, const char *wanted)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_MKTG_WRONG_CHANNEL),
@@ -354,7 +352,7 @@ mktg_resume_campaign(PG_FUNCTION_ARGS)
 		mktg_refuse_transition(&campaign, "resumed");
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id));
 	today = mktg_tenant_day(mktg_now(), tenant);
-	mktg_recall_overdue(sender, today, tenant);
+	mktg_recall_overdue(sender, sender_limit > 0 ? 0 : id, today, tenant);
 	mktg_plan_sender(sender, sender_limit, id, today, tenant);
 	mktg_wake_at_commit();
 	mktg_end();

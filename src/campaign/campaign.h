@@ -45,6 +45,8 @@ extern int64 mktg_find_sender(const char *name, const char *channel, int64 tenan
 extern int64 mktg_find_template(const char *name, const char *channel, int64 tenant);
 
 extern void mktg_refuse_transition(const MktgCampaign *campaign, const char *action);
+extern void mktg_refuse_other_channel(const char *kind, const char *name,
+									  const char *has, const char *wanted);
 
 /* ---- plan.c ---- */
 
@@ -59,8 +61,11 @@ extern int32 mktg_lock_sender(int64 sender, int64 tenant);
 extern void mktg_plan_sender(int64 sender, int32 sender_limit, int64 campaign,
 							 DateADT today, int64 tenant);
 
-/* Takes what was queued on earlier days and not begun back into the plan. */
-extern void mktg_recall_overdue(int64 sender, DateADT today, int64 tenant);
+/*
+ * Takes what a sender's campaign (0: all of them) queued on earlier days and
+ * has not begun back; whoever calls this plans the same campaigns anew.
+ */
+extern void mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int64 tenant);
 
 /* Ends the campaigns of a tenant (0: all) that have nothing left to send. */
 extern void mktg_complete_campaigns(int64 tenant, TimestampTz now);

@@ -55,6 +55,9 @@ static void lay(const Rest *rest, DateADT today, int64 tenant, Days *days, MktgC
 static int32 *day_left(Days *days, int day);
 static void store(const Rest *rests, int count, const MktgColumns *plan, int64 tenant);
 static void require_activatable(const MktgCampaign *campaign, int64 sender);
+static void require_own_channel(const MktgCampaign *campaign);
+static void require_start(DateADT start, DateADT today, int64 tenant);
+static char *day_text(DateADT day);
 
 PG_FUNCTION_INFO_V1(mktg_activate_campaign);
 
@@ -201,7 +204,7 @@ store(const Rest *rests, int count, const MktgColumns *plan, int64 tenant)
  * sent now they would come on top of today's batch.
  */
 void
-mktg_recall_overdue(int64 sender, DateADT today, int64 tenant)
+mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int64 tenant)
 {
 	static MktgQuery query = MKTG_BULK_QUERY(
 		"WITH late AS MATERIALIZED (SELECT o.tenant_id, o.campaign_id, o.contact_id, o.ref, m.position, m.send_day"
@@ -210,7 +213,7 @@ mktg_recall_overdue(int64 sender, DateADT today, int64 tenant)
 		"   JOIN mktg.outbox o ON o.tenant_id = c.tenant_id AND o.campaign_id = c.campaign_id"
 		"   JOIN mktg.message m ON m.tenant_id = o.tenant_id AND m.campaign_id = o.campaign_id"
 		"    AND m.contact_id = o.contact_id AND m.ref = o.ref"
-		"  WHERE c.tenant_id = $1 AND c.sender_id = $2 AND c.status = 'active'"
+		"  WHERE c.tenant_id = $1 AND c.sender_id = $2 AND ($4 = 0 OR c.campaign_id = $4) AND c.status = 'active'"
 		"    AND coalesce(c.daily_send_limit, s.daily_limit) IS NOT NULL"
 		"    AND o.lease IS NULL AND o.attempt = 0"
 		"    AND m.position IS NOT NULL AND m.status = 'queued' AND m.send_day < $3"
@@ -223,18 +226,20 @@ mktg_recall_overdue(int64 sender, DateADT today, int64 tenant)
 		" moved AS (UPDATE mktg.message m SET status = 'pending', position = p.new_position, send_day = NULL, queued_at = NULL"
 		"   FROM placed p WHERE m.tenant_id = p.tenant_id AND m.campaign_id = p.campaign_id"
 		"   AND m.contact_id = p.contact_id AND m.ref = p.ref"
-		"   RETURNING m.tenant_id, m.campaign_id, p.send_day),"
-		" tally AS (SELECT tenant_id, campaign_id, send_day, count(*)::integer AS n FROM moved GROUP BY 1, 2, 3),"
+		"   RETURNING m.tenant_id, m.campaign_id, p.position),"
+		/* its old position tells which batch it was of */
+		" tally AS (SELECT s.tenant_id, s.campaign_id, s.send_date, s.batch, count(*)::integer AS n"
+		"   FROM moved v JOIN mktg.send_schedule s ON s.tenant_id = v.tenant_id AND s.campaign_id = v.campaign_id"
+		"    AND v.position BETWEEN s.from_position AND s.to_position AND s.status = 'dispatched' GROUP BY 1, 2, 3, 4),"
 		" reduced AS (UPDATE mktg.send_schedule s SET queued = s.queued - t.n, batch_size = s.batch_size - t.n"
-		"   FROM tally t WHERE s.tenant_id = t.tenant_id AND s.campaign_id = t.campaign_id AND s.send_date = t.send_day"
-		"   AND s.batch = (SELECT max(x.batch) FROM mktg.send_schedule x WHERE x.tenant_id = t.tenant_id"
-		"     AND x.campaign_id = t.campaign_id AND x.send_date = t.send_day AND x.status = 'dispatched'))"
+		"   FROM tally t WHERE s.tenant_id = t.tenant_id AND s.campaign_id = t.campaign_id"
+		"    AND s.send_date = t.send_date AND s.batch = t.batch)"
 		" UPDATE mktg.campaign c SET last_position = c.last_position + t.n"
-		"   FROM (SELECT tenant_id, campaign_id, sum(n)::integer AS n FROM tally GROUP BY 1, 2) t"
+		"   FROM (SELECT tenant_id, campaign_id, count(*)::integer AS n FROM moved GROUP BY 1, 2) t"
 		"  WHERE c.tenant_id = t.tenant_id AND c.campaign_id = t.campaign_id",
-		INT8OID, INT8OID, DATEOID);
+		INT8OID, INT8OID, DATEOID, INT8OID);
 
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender), MKTG_DATE(today));
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender), MKTG_DATE(today), MKTG_INT64(campaign));
 }
 
 /*
@@ -244,7 +249,8 @@ mktg_recall_overdue(int64 sender, DateADT today, int64 tenant)
  *		estimated_completion_date)
  *
  * Errors: MK014 unknown, MK015 no sender, MK021 plan too long, MK030 no
- * recipients, MK031 no template, MK033 not a draft, MK034 start in the past.
+ * recipients, MK031 no template, MK032 template of another channel, MK033 not
+ * a draft, MK034 start in the past, MK035 start too far ahead.
  */
 Datum
 mktg_activate_campaign(PG_FUNCTION_ARGS)
@@ -280,14 +286,7 @@ mktg_activate_campaign(PG_FUNCTION_ARGS)
 	sender_limit = mktg_lock_sender(sender, tenant);
 	mktg_lock_campaign(id, tenant, &campaign);
 	require_activatable(&campaign, sender);
-	if (DATE_NOT_FINITE(start) || start < today)
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_DATE_PAST),
-				 errmsg("a campaign cannot start in the past"),
-				 errdetail("The start is %s and today is %s for tenant " INT64_FORMAT ".",
-						   DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(start))),
-						   DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(today))), tenant),
-				 errhint("Start today or later; NULL means tomorrow.")));
+	require_start(start, today, tenant);
 
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id), MKTG_DATE(start),
 			  MKTG_INT64(sender), MKTG_TIME(mktg_now()));
@@ -328,4 +327,42 @@ require_activatable(const MktgCampaign *campaign, int64 sender)
 				(errcode(ERRCODE_MKTG_UNKNOWN_SENDER),
 				 errmsg("there is no sender for channel %s", campaign->channel),
 				 errhint("mktg.set_sender() makes one.")));
+	require_own_channel(campaign);
+}
+
+/* template_id may have been set by hand */
+static void
+require_own_channel(const MktgCampaign *campaign)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT name, channel FROM mktg.template WHERE tenant_id = $1"
+										" AND template_id = $2 AND channel <> $3", INT8OID, INT8OID, TEXTOID);
+
+	if (mktg_call(&query, MKTG_INT64(campaign->tenant_id), MKTG_INT64(campaign->template_id),
+				  MKTG_TEXT(campaign->channel)) > 0)
+		mktg_refuse_other_channel("template", mktg_text_at(0, 1), mktg_text_at(0, 2), campaign->channel);
+}
+
+static void
+require_start(DateADT start, DateADT today, int64 tenant)
+{
+	if (start < today)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_DATE_PAST),
+				 errmsg("a campaign cannot start in the past"),
+				 errdetail("The start is %s and today is %s for tenant " INT64_FORMAT ".",
+						   day_text(start), day_text(today), tenant),
+				 errhint("Start today or later; NULL means tomorrow.")));
+	if (start > today + MAX_PLAN_DAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_DATE_FUTURE),
+				 errmsg("a campaign cannot start more than %d days ahead", MAX_PLAN_DAYS),
+				 errdetail("The start is %s and today is %s for tenant " INT64_FORMAT ".",
+						   day_text(start), day_text(today), tenant),
+				 errhint("Choose an earlier day; NULL means tomorrow.")));
+}
+
+static char *
+day_text(DateADT day)
+{
+	return DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(day)));
 }
