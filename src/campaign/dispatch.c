@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+
 #include "base/base.h"
 #include "base/shared.h"
 #include "campaign/campaign.h"
@@ -102,8 +104,8 @@ mktg_process_daily(PG_FUNCTION_ARGS)
 }
 
 /*
- * Locks the senders of every running campaign, in order, and plans anew where
- * a day was missed: its batches not dispatched, or not sent.
+ * Locks the tenant's senders, in order, and plans anew where a day was missed:
+ * its batches not dispatched, or not sent.
  */
 static void
 make_good_missed_days(DateADT today, int64 tenant)
@@ -114,8 +116,7 @@ make_good_missed_days(DateADT today, int64 tenant)
 										"   AND p.send_date < $2 AND (p.status = 'planned' OR p.queued > 0 AND EXISTS"
 										"    (SELECT FROM mktg.outbox o WHERE o.tenant_id = c.tenant_id"
 										"      AND o.campaign_id = c.campaign_id AND o.lease IS NULL)))"
-										" FROM mktg.sender s WHERE s.tenant_id = $1 AND EXISTS (SELECT FROM mktg.campaign c"
-										"  WHERE c.tenant_id = s.tenant_id AND c.sender_id = s.sender_id AND c.status = 'active')"
+										" FROM mktg.sender s WHERE s.tenant_id = $1"
 										" ORDER BY s.sender_id FOR NO KEY UPDATE OF s",
 										INT8OID, DATEOID);
 	uint64		count = mktg_call(&query, MKTG_INT64(tenant), MKTG_DATE(today));
@@ -131,28 +132,44 @@ make_good_missed_days(DateADT today, int64 tenant)
 			continue;
 		sender = mktg_int64_at(i, 1);
 		limit = mktg_int32_at(i, 2);
-		mktg_recall_overdue(sender, today, tenant);
+		mktg_recall_overdue(sender, 0, today, tenant);
 		mktg_plan_sender(sender, limit, 0, today, tenant);
 	}
 }
 
 /*
- * Ends campaigns of which nothing is planned or waits.  last_position is
- * compared because it changes with every addition: a campaign that grew after
- * our snapshot is then passed by.
+ * All recipients of campaign "c" have been dispatched and nothing of it waits.
+ * The stream behind mktg.send() was never given a start and has no end.
+ */
+#define AT_ITS_END \
+	"c.status = 'active' AND c.start_date IS NOT NULL" \
+	" AND c.last_position = (SELECT max(s.to_position) FROM mktg.send_schedule s" \
+	"  WHERE s.tenant_id = c.tenant_id AND s.campaign_id = c.campaign_id AND s.status = 'dispatched')" \
+	" AND NOT EXISTS (SELECT FROM mktg.send_schedule s WHERE s.tenant_id = c.tenant_id" \
+	"  AND s.campaign_id = c.campaign_id AND s.status = 'planned')" \
+	" AND NOT EXISTS (SELECT FROM mktg.outbox o WHERE o.tenant_id = c.tenant_id" \
+	"  AND o.campaign_id = c.campaign_id)"
+
+/*
+ * Whatever gives a campaign more to send locks its row first.  So the rows are
+ * locked, those that others hold left for next time, and asked again.
  */
 void
 mktg_complete_campaigns(int64 tenant, TimestampTz now)
 {
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign c SET status = 'completed', ended_at = $2"
-										" WHERE c.status = 'active' AND ($1 = 0 OR c.tenant_id = $1) AND c.last_position > 0"
-										"  AND c.last_position = (SELECT max(s.to_position) FROM mktg.send_schedule s"
-										"   WHERE s.tenant_id = c.tenant_id AND s.campaign_id = c.campaign_id AND s.status = 'dispatched')"
-										"  AND NOT EXISTS (SELECT FROM mktg.send_schedule s WHERE s.tenant_id = c.tenant_id"
-										"   AND s.campaign_id = c.campaign_id AND s.status = 'planned')"
-										"  AND NOT EXISTS (SELECT FROM mktg.outbox o WHERE o.tenant_id = c.tenant_id"
-										"   AND o.campaign_id = c.campaign_id)",
-										INT8OID, TIMESTAMPTZOID);
+	static MktgQuery lock_query = MKTG_QUERY("SELECT c.tenant_id, c.campaign_id FROM mktg.campaign c"
+											 " WHERE ($1 = 0 OR c.tenant_id = $1) AND " AT_ITS_END
+											 " FOR NO KEY UPDATE SKIP LOCKED", INT8OID);
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign c SET status = 'completed', ended_at = $3"
+										" FROM unnest($1, $2) AS u (tenant_id, campaign_id)"
+										" WHERE c.tenant_id = u.tenant_id AND c.campaign_id = u.campaign_id AND " AT_ITS_END,
+										INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID);
+	static const Oid types[] = {INT8OID, INT8OID};
+	MktgColumns ended = MKTG_COLUMNS(types);
+	uint64		count = mktg_call(&lock_query, MKTG_INT64(tenant));
 
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_TIME(now));
+	for (uint64 i = 0; i < count; i++)
+		mktg_columns_add(&ended, (MktgArg[]) {MKTG_INT64(mktg_int64_at(i, 1)), MKTG_INT64(mktg_int64_at(i, 2))});
+	if (count > 0)
+		mktg_call(&query, mktg_columns_array(&ended, 0), mktg_columns_array(&ended, 1), MKTG_TIME(now));
 }
