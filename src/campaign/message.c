@@ -54,6 +54,7 @@ bool
 mktg_parse_message_id(const char *id, MktgMessageKey *key)
 {
 	int64	   *numbers[] = {&key->tenant_id, &key->campaign_id, &key->contact_id};
+	const char *written = id;
 	char	   *end = NULL;
 
 	for (int i = 0; i < lengthof(numbers); i++)
@@ -67,7 +68,8 @@ mktg_parse_message_id(const char *id, MktgMessageKey *key)
 		id = end + 1;
 	}
 	key->ref = pstrdup(*end == '\0' ? "" : id);
-	return true;
+	/* a message has one id: no leading zeros, no hyphen at the end */
+	return strcmp(mktg_message_id(key), written) == 0;
 }
 
 /* The message an argument names, which must be the tenant's. */
@@ -196,7 +198,8 @@ apply_event(const MktgMessageKey *key, const char *event, TimestampTz at)
 										"   WHEN 'converted' THEN converted_at ELSE unsubscribed_at END IS NULL",
 										INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
 	static MktgQuery withdraw = MKTG_QUERY("SELECT mktg.unsubscribe($2, channel, NULL, 'reported by provider', $1)"
-										   " FROM mktg.campaign WHERE tenant_id = $1 AND campaign_id = $3",
+										   " FROM mktg.campaign WHERE tenant_id = $1 AND campaign_id = $3"
+										   "  AND EXISTS (SELECT FROM mktg.contact WHERE tenant_id = $1 AND contact_id = $2)",
 										   INT8OID, INT8OID, INT8OID);
 
 	if (mktg_call(&query, MKTG_INT64(key->tenant_id), MKTG_INT64(key->campaign_id), MKTG_INT64(key->contact_id),
@@ -272,7 +275,8 @@ mktg_settle(PG_FUNCTION_ARGS)
  *
  * Whoever is suppressed or has no address gets a message "skipped" with the
  * reason, not an error: the caller's transaction is about an order, not about
- * its receipt.  The same key gives the same id and sends nothing again.
+ * its receipt.  The same key gives the same id and sends nothing again.  Once
+ * the stream has been cancelled, its messages are born cancelled.
  * Errors: MK010, MK011, MK012, MK013, MK015, MK024, MK025, MK032.
  */
 Datum
@@ -285,8 +289,9 @@ mktg_send(PG_FUNCTION_ARGS)
 		"    WHEN " MKTG_SQL_SUPPRESSED("$5", "p.address", "p") " THEN 'suppressed' END AS reason FROM p),"
 		" m AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, ref, address, status, send_day, queued_at,"
 		"    failure_reason, variables)"
-		"   SELECT $1, $2, contact_id, $4, address, CASE WHEN reason IS NULL THEN 'queued' ELSE 'skipped' END,"
-		"    $7, $8, reason, $6 FROM gated"
+		"   SELECT $1, $2, contact_id, $4, address, CASE WHEN c.status NOT IN ('active', 'paused') THEN 'cancelled'"
+		"     WHEN reason IS NULL THEN 'queued' ELSE 'skipped' END, $7, $8, reason, $6"
+		"    FROM gated JOIN mktg.campaign c ON c.tenant_id = $1 AND c.campaign_id = $2"
 		"   ON CONFLICT (tenant_id, campaign_id, contact_id, ref) DO NOTHING"
 		"   RETURNING tenant_id, campaign_id, contact_id, ref, status)"
 		" INSERT INTO mktg.outbox (tenant_id, campaign_id, contact_id, ref, due)"
