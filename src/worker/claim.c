@@ -229,9 +229,12 @@ void
 mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 {
 	static MktgQuery query = MKTG_QUERY(
-		"WITH c AS MATERIALIZED (SELECT l.lane, k.tenant_id, k.campaign_id, k.channel, k.type, q.tid, q.contact_id, q.ref, q.attempt"
-		"   FROM unnest($1, $2, $3) WITH ORDINALITY AS l (tenant_id, campaign_id, room, lane)"
-		"   JOIN mktg.campaign k ON k.tenant_id = l.tenant_id AND k.campaign_id = l.campaign_id AND k.status = 'active'"
+		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.channel, l.type, q.tid, q.contact_id, q.ref, q.attempt"
+		/* sorted within, so that no join changes the order of the lanes */
+		"   FROM (SELECT u.lane, u.room, k.tenant_id, k.campaign_id, k.channel, k.type"
+		"     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (tenant_id, campaign_id, room, lane)"
+		"     JOIN mktg.campaign k ON k.tenant_id = u.tenant_id AND k.campaign_id = u.campaign_id AND k.status = 'active'"
+		"     ORDER BY u.lane) l"
 		"   CROSS JOIN LATERAL (SELECT o.ctid AS tid, o.contact_id, o.ref, o.attempt FROM mktg.outbox o"
 		"     WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL"
 		"      AND o.due <= $5 AND (o.deaths > 0) = $8"
