@@ -103,8 +103,9 @@ SELECT c.campaign_id, c.name, c.status, n.total,
        round(n.converted::numeric / nullif(n.delivered, 0), 4),
        (SELECT max(p.send_date) FROM mktg.send_schedule p
          WHERE p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id)
-  FROM mktg.campaign c,
-       LATERAL (SELECT coalesce(sum(total), 0)::bigint AS total, coalesce(sum(pending), 0)::bigint AS pending,
+  FROM mktg._require_campaign(campaign_stats.campaign, campaign_stats.tenant) AS r (id)
+  LEFT JOIN mktg.campaign c ON c.tenant_id = campaign_stats.tenant AND c.campaign_id = r.id
+ CROSS JOIN LATERAL (SELECT coalesce(sum(total), 0)::bigint AS total, coalesce(sum(pending), 0)::bigint AS pending,
                        coalesce(sum(queued), 0)::bigint AS queued, coalesce(sum(sent), 0)::bigint AS sent,
                        coalesce(sum(delivered), 0)::bigint AS delivered, coalesce(sum(read), 0)::bigint AS read,
                        coalesce(sum(failed), 0)::bigint AS failed, coalesce(sum(bounced), 0)::bigint AS bounced,
@@ -113,8 +114,6 @@ SELECT c.campaign_id, c.name, c.status, n.total,
                        coalesce(sum(clicked), 0)::bigint AS clicked, coalesce(sum(converted), 0)::bigint AS converted,
                        coalesce(sum(unsubscribed), 0)::bigint AS unsubscribed
                   FROM mktg._campaign_count k
-                 WHERE k.tenant_id = c.tenant_id AND k.campaign_id = c.campaign_id) n
- WHERE c.tenant_id = campaign_stats.tenant
-   AND c.campaign_id = mktg._require_campaign(campaign_stats.campaign, campaign_stats.tenant)
+                 WHERE k.tenant_id = campaign_stats.tenant AND k.campaign_id = campaign_stats.campaign) n
 $$;
 COMMENT ON FUNCTION mktg.campaign_stats(bigint, bigint) IS 'one row of counters and rates; sent counts sent, delivered and read; rates are per delivered (delivery_rate per sent), NULL without a denominator';
