@@ -39,28 +39,30 @@ mktg_end(void)
 
 /*
  * Is the schema there and known?  If not, "detail" says why.  The answer is
- * remembered for the transaction: migrate() takes a lock nobody else holds.
+ * remembered for the transaction and the table it was read from: migrate()
+ * takes a lock nobody else holds, uninstall() drops the table.
  */
 bool
 mktg_schema_ready(const char **detail)
 {
 	static LocalTransactionId checked_in = InvalidLocalTransactionId;
+	static Oid	checked = InvalidOid;
 	static MktgQuery version_query = MKTG_QUERY("SELECT max(version) FROM mktg.schema_version");
-	Oid			namespace_oid;
+	Oid			namespace_oid = get_namespace_oid("mktg", true);
+	Oid			relation = InvalidOid;
 	int32		version;
 	bool		snapshot_pushed = false;
 
 	*detail = NULL;
-	if (mktg_transaction_id() == checked_in)
-		return true;
-
-	namespace_oid = get_namespace_oid("mktg", true);
-	if (!OidIsValid(namespace_oid) ||
-		!OidIsValid(get_relname_relid("schema_version", namespace_oid)))
+	if (OidIsValid(namespace_oid))
+		relation = get_relname_relid("schema_version", namespace_oid);
+	if (!OidIsValid(relation))
 	{
 		*detail = "not installed";
 		return false;
 	}
+	if (mktg_transaction_id() == checked_in && relation == checked)
+		return true;
 
 	if (!ActiveSnapshotSet())
 	{
@@ -81,6 +83,7 @@ mktg_schema_ready(const char **detail)
 		return false;
 	}
 	checked_in = mktg_transaction_id();
+	checked = relation;
 	return true;
 }
 
