@@ -16,8 +16,10 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 
@@ -45,10 +47,20 @@ static const char *const tables[] = {
 	"delivery_arming", "schema_version"
 };
 
+/* dropped along with their tables */
+static const char *const views[] = {
+	"_campaign_count", "campaign_list", "campaign_daily", "send_calendar",
+	"recipient", "failed_sends", "in_doubt"
+};
+
 static void execute(const char *sql);
 static void refuse_existing(void);
+static void refuse_if_there(const char *name, Oid namespace_oid);
+static void refuse_other_owners(Oid namespace_oid);
 static void make_sandbox_server(void);
 static int64 make_tenant(const char *name, const char *time_zone, const char *currency);
+static void require_time_zone(const char *name);
+static void require_currency(const char *currency);
 
 PG_FUNCTION_INFO_V1(mktg_install);
 PG_FUNCTION_INFO_V1(mktg_migrate);
@@ -95,24 +107,53 @@ refuse_existing(void)
 {
 	Oid			namespace_oid = get_namespace_oid("mktg", false);
 
+	if (OidIsValid(get_relname_relid("schema_version", namespace_oid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_ALREADY_INSTALLED),
+				 errmsg("mktg is installed in database \"%s\" already",
+						get_database_name(MyDatabaseId)),
+				 errhint("mktg.migrate() brings an installation up to date; mktg.uninstall() drops it.")));
 	for (int i = 0; i < lengthof(tables); i++)
-	{
-		Oid			relation = get_relname_relid(tables[i], namespace_oid);
+		refuse_if_there(tables[i], namespace_oid);
+	for (int i = 0; i < lengthof(views); i++)
+		refuse_if_there(views[i], namespace_oid);
+}
 
-		if (!OidIsValid(relation))
-			continue;
-		if (OidIsValid(get_relname_relid("schema_version", namespace_oid)))
-			ereport(ERROR,
-					(errcode(ERRCODE_MKTG_ALREADY_INSTALLED),
-					 errmsg("mktg is installed in database \"%s\" already",
-							get_database_name(MyDatabaseId)),
-					 errhint("mktg.migrate() brings an installation up to date; mktg.uninstall() drops it.")));
+static void
+refuse_if_there(const char *name, Oid namespace_oid)
+{
+	if (OidIsValid(get_relname_relid(name, namespace_oid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_FOREIGN_OBJECT),
-				 errmsg("relation \"mktg.%s\" exists already", tables[i]),
+				 errmsg("relation \"mktg.%s\" exists already", name),
 				 errdetail("It was not made by mktg.install()."),
 				 errhint("Drop or rename it, then run mktg.install() again.")));
-	}
+}
+
+/*
+ * What is there must belong to whoever owns the installation: anything else
+ * was put in its place by another role.
+ */
+static void
+refuse_other_owners(Oid namespace_oid)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT c.relname::text FROM pg_catalog.pg_class c, pg_catalog.pg_class v"
+										" WHERE c.relnamespace = $1 AND c.relname = ANY ($2) AND c.relowner <> v.relowner"
+										"  AND v.relnamespace = $1 AND v.relname = 'schema_version'"
+										" ORDER BY 1 LIMIT 1", OIDOID, TEXTARRAYOID);
+	Datum		names[lengthof(tables) + lengthof(views)];
+
+	for (int i = 0; i < lengthof(tables); i++)
+		names[i] = CStringGetTextDatum(tables[i]);
+	for (int i = 0; i < lengthof(views); i++)
+		names[lengthof(tables) + i] = CStringGetTextDatum(views[i]);
+	if (mktg_call(&query, MKTG_ARG(ObjectIdGetDatum(namespace_oid)),
+				  MKTG_ARG(mktg_array(names, NULL, lengthof(names), TEXTOID))) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_FOREIGN_OBJECT),
+				 errmsg("relation \"mktg.%s\" belongs to another role", mktg_text_at(0, 1)),
+				 errdetail("mktg.schema_version and it have different owners."),
+				 errhint("If it is not mktg's own, drop or rename it; else give all of them to one role.")));
 }
 
 static void
@@ -128,13 +169,17 @@ static int64
 make_tenant(const char *name, const char *time_zone, const char *currency)
 {
 	static MktgQuery tenant_query = MKTG_QUERY("INSERT INTO mktg.tenant (name, time_zone, currency)"
-											   " VALUES ($1, $2, $3) RETURNING tenant_id",
+											   " VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING RETURNING tenant_id",
 											   TEXTOID, TEXTOID, TEXTOID);
 	static MktgQuery sender_query = MKTG_QUERY("INSERT INTO mktg.sender (tenant_id, name, provider)"
 											   " VALUES ($1, 'sandbox', 'mktg_sandbox')", INT8OID);
 	int64		tenant;
 
-	mktg_call(&tenant_query, MKTG_TEXT(name), MKTG_TEXT(time_zone), MKTG_TEXT(currency));
+	if (mktg_call(&tenant_query, MKTG_TEXT(name), MKTG_TEXT(time_zone), MKTG_TEXT(currency)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_NAME),
+				 errmsg("tenant \"%s\" exists already", name),
+				 errhint("Choose another name; SELECT tenant_id, name FROM mktg.tenant lists them.")));
 	tenant = mktg_int64_at(0, 1);
 	mktg_call(&sender_query, MKTG_INT64(tenant));
 	return tenant;
@@ -175,6 +220,7 @@ mktg_migrate(PG_FUNCTION_ARGS)
 				 errmsg("schema version %d is newer than this library", version),
 				 errdetail("The library knows version %d.", MKTG_SCHEMA_VERSION),
 				 errhint("Install the library that belongs to the schema.")));
+	refuse_other_owners(namespace_oid);
 	execute(attach_sql);
 	make_sandbox_server();
 	SPI_finish();
@@ -208,7 +254,7 @@ mktg_uninstall(PG_FUNCTION_ARGS)
 /*
  * SQL: mktg.create_tenant(name text, time_zone text, currency text) returns bigint
  *
- * Errors: MK020 name, MK024 time zone or currency.
+ * Errors: MK020 name, or one that exists already; MK024 time zone or currency.
  */
 Datum
 mktg_create_tenant(PG_FUNCTION_ARGS)
@@ -220,7 +266,33 @@ mktg_create_tenant(PG_FUNCTION_ARGS)
 
 	mktg_begin();
 	mktg_require_name("tenant", name);
+	require_time_zone(time_zone);
+	require_currency(currency);
 	tenant = make_tenant(name, time_zone, currency);
 	mktg_end();
 	PG_RETURN_INT64(tenant);
+}
+
+static void
+require_time_zone(const char *name)
+{
+	pg_tz	   *zone = pg_tzset(name);
+
+	if (zone != NULL && pg_tz_acceptable(zone))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_INVALID_VALUE),
+			 errmsg("time zone \"%s\" does not exist", name),
+			 errhint("Use a name such as Asia/Kolkata; SELECT name FROM pg_timezone_names lists them.")));
+}
+
+static void
+require_currency(const char *currency)
+{
+	if (strlen(currency) == 3 && strspn(currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_MKTG_INVALID_VALUE),
+			 errmsg("invalid currency \"%s\"", currency),
+			 errhint("Use a code of ISO 4217, such as USD or INR.")));
 }
