@@ -131,7 +131,7 @@ struct MktgDriver
 	const MktgOptionSpec *options;	/* ends with a NULL name; the common ones not among them */
 	int			max_batch;		/* messages one request can carry */
 	bool		in_process;		/* no request: deliver() is called instead */
-	bool		blocking;		/* libcurl waits inside this protocol: lane.c carries it */
+	bool		blocking;		/* libcurl waits inside this protocol: threads.c carries it */
 	const char *protocols;		/* for libcurl, such as "https" or "smtp,smtps" */
 	size_t		scratch_size;	/* bytes of request->scratch, zeroed when a handle is made */
 
@@ -234,9 +234,9 @@ struct MktgRequest
 	CURLcode	result;
 	long		status;			/* HTTP status or last SMTP code; 0 = no reply */
 	bool		may_have_arrived;	/* bytes of the request left this machine */
-	curl_socket_t socket;		/* of a request in a lane, and whether it was hung up: lane.c */
+	curl_socket_t socket;		/* of a request in a thread, and whether it was hung up: threads.c */
 	bool		hung_up;
-	int64_t		deadline;		/* of a request in a lane, monotonic ms */
+	int64_t		deadline;		/* of a request in a thread, monotonic ms */
 	struct MktgTransport *transport;
 	int			running_at;		/* place in the transport's list */
 	struct MktgRequest *next;
@@ -246,9 +246,8 @@ typedef struct MktgTransport MktgTransport;
 
 /*
  * One multi handle behind one epoll descriptor; NULL if either could not be
- * had.  Calls curl_global_init.  A process that can exit without passing by
- * mktg_transport_destroy() must call it from an exit callback: a thread of
- * lane.c must not outlive what exit() tears down.
+ * had.  Calls curl_global_init.  exit() without mktg_transport_destroy() is
+ * safe: what is under way ends there.
  */
 extern MktgTransport *mktg_transport_create(void);
 extern void mktg_transport_destroy(MktgTransport *transport);	/* drops open requests */

@@ -127,7 +127,7 @@ static void
 request_free(MktgRequest *request)
 {
 	/* libcurl would say goodbye and wait for the answer */
-	mktg_lane_hang_up(request);
+	mktg_threads_hang_up(request);
 	curl_easy_cleanup(request->easy);
 	mktg_buffer_free(&request->body);
 	mktg_buffer_free(&request->reply);
@@ -158,7 +158,7 @@ request_new(MktgTransport *transport, MktgProvider *provider)
 		(driver->in_process ||
 		 (request->easy != NULL &&
 		  set_common_options(request) && set_callbacks(request) &&
-		  (!driver->blocking || mktg_lane_prepare(request)) &&
+		  (!driver->blocking || mktg_threads_prepare(request)) &&
 		  (driver->prepare == NULL || driver->prepare(request)))))
 		return request;
 	request_free(request);

@@ -55,7 +55,7 @@ struct MktgTransport
 	MktgRequest **running;		/* in multi; for destroy() */
 	int			n_running;
 	int			max_running;
-	MktgLane   *lane;			/* NULL until a provider needs one */
+	MktgThreads *threads;			/* NULL until a provider needs one */
 };
 
 static int	watch_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *unused);
@@ -115,7 +115,7 @@ mktg_transport_destroy(MktgTransport *transport)
 
 	if (transport == NULL)
 		return;
-	mktg_lane_destroy(transport->lane);
+	mktg_threads_destroy(transport->threads);
 	for (int i = 0; i < transport->n_running; i++)
 	{
 		(void) curl_multi_remove_handle(transport->multi, transport->running[i]->easy);
@@ -315,25 +315,25 @@ mktg_transport_start(MktgTransport *transport, MktgProvider *provider,
 	return true;
 }
 
-/* Makes the lane and watches it. */
+/* Makes the set of threads and watches it. */
 static bool
-get_lane(MktgTransport *transport)
+get_threads(MktgTransport *transport)
 {
 	struct epoll_event event = {.events = EPOLLIN};
-	MktgLane   *lane;
+	MktgThreads *threads;
 
-	if (transport->lane != NULL)
+	if (transport->threads != NULL)
 		return true;
-	lane = mktg_lane_create();
-	if (lane == NULL)
+	threads = mktg_threads_create();
+	if (threads == NULL)
 		return false;
-	event.data.fd = mktg_lane_fd(lane);
+	event.data.fd = mktg_threads_fd(threads);
 	if (epoll_ctl(transport->epoll_fd, EPOLL_CTL_ADD, event.data.fd, &event) != 0)
 	{
-		mktg_lane_destroy(lane);
+		mktg_threads_destroy(threads);
 		return false;
 	}
-	transport->lane = lane;
+	transport->threads = threads;
 	return true;
 }
 
@@ -368,7 +368,7 @@ start_waiting(MktgTransport *transport)
 		bool		started;
 
 		if (request->provider->driver->blocking)
-			started = get_lane(transport) && mktg_lane_start(transport->lane, request);
+			started = get_threads(transport) && mktg_threads_start(transport->threads, request);
 		else
 			started = add_to_multi(transport, request);
 		if (!started)
@@ -426,7 +426,7 @@ handle_event(MktgTransport *transport, const struct epoll_event *event)
 	int			mask = 0;
 	int			running;
 
-	if (transport->lane != NULL && fd == mktg_lane_fd(transport->lane))
+	if (transport->threads != NULL && fd == mktg_threads_fd(transport->threads))
 		return;					/* drive() asks it anyway */
 
 	watch = get_watch(transport, fd);
@@ -476,8 +476,8 @@ mktg_transport_drive(MktgTransport *transport)
 	if (transport->deadline >= 0 && transport->deadline <= now_ms())
 		handle_timer(transport);
 	take_finished(transport);
-	while (transport->lane != NULL &&
-		   (request = mktg_lane_finished(transport->lane)) != NULL)
+	while (transport->threads != NULL &&
+		   (request = mktg_threads_finished(transport->threads)) != NULL)
 		complete(transport, request, request->result);
 
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

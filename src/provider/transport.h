@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * transport.h
- *		What transport.c, request.c and lane.c share.
+ *		What transport.c, request.c and threads.c share.
  *
  * IDENTIFICATION
  *		src/provider/transport.h
@@ -44,20 +44,20 @@ extern void mktg_requests_free(MktgRequest *list);
 extern bool mktg_transport_socket_opened(MktgTransport *transport, int fd);
 extern int	mktg_transport_close_socket(void *transport, curl_socket_t fd);
 
-/* ---- lane.c: threads for protocols in which libcurl waits ---- */
+/* ---- threads.c: threads for protocols in which libcurl waits ---- */
 
-typedef struct MktgLane MktgLane;
+typedef struct MktgThreads MktgThreads;
 
-extern MktgLane *mktg_lane_create(void);
-extern void mktg_lane_destroy(MktgLane *lane);	/* ends its requests and joins its threads */
-extern int	mktg_lane_fd(const MktgLane *lane);
-extern bool mktg_lane_start(MktgLane *lane, MktgRequest *request);
+extern MktgThreads *mktg_threads_create(void);
+extern void mktg_threads_destroy(MktgThreads *threads);	/* ends its requests and joins its threads */
+extern int	mktg_threads_fd(const MktgThreads *threads);
+extern bool mktg_threads_start(MktgThreads *threads, MktgRequest *request);
 
 /* the next request that is done, its result set; NULL if there is none */
-extern MktgRequest *mktg_lane_finished(MktgLane *lane);
+extern MktgRequest *mktg_threads_finished(MktgThreads *threads);
 
 /* notes the request's socket, so that its wait can be ended from outside */
-extern bool mktg_lane_prepare(MktgRequest *request);
-extern void mktg_lane_hang_up(MktgRequest *request);
+extern bool mktg_threads_prepare(MktgRequest *request);
+extern void mktg_threads_hang_up(MktgRequest *request);
 
 #endif

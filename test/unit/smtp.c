@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * smtp.c
- *		Unit tests of src/provider/smtp.c, mail.c and lane.c against an SMTP
+ *		Unit tests of src/provider/smtp.c, mail.c and threads.c against an SMTP
  *		server that answers as it is told.
  *
  * IDENTIFICATION
@@ -288,7 +288,7 @@ test_reuse(MktgTransport *transport)
 	stub_stop(&stub);
 }
 
-/* The reason for the lane: libcurl waits for the reply to the end of a message. */
+/* The reason for the threads: libcurl waits for the reply to the end of a message. */
 static void
 test_slow_server(MktgTransport *transport)
 {
@@ -346,6 +346,39 @@ test_destroy(void)
 	ok(stub_seconds() - start < 0.5, "destroying the transport ends the wait for a reply");
 	is_int(provider->open_requests, 0, "and gives the request back");
 	mktg_provider_close(provider);
+	stub_stop(&stub);
+}
+
+/* A process that ends with a request under way: no crash, and no waiting. */
+static void
+test_exit(void)
+{
+	static const Script script = {.end = STALL};
+	Stub		stub = stub_start(serve_smtp, &script);
+	double		start;
+	int			status = -1;
+	pid_t		pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+	{
+		MktgTransport *transport = mktg_transport_create();
+		MktgDelivery delivery = make_delivery();
+		MktgDelivery *pointer = &delivery;
+
+		mktg_transport_start(transport, smtp(stub.port, NULL), &pointer, 1);
+		mktg_transport_drive(transport);
+		while (stub.shared->requests == 0)
+			usleep(1000);
+		exit(7);
+	}
+	while (stub.shared->requests == 0)
+		usleep(1000);
+	start = stub_seconds();
+	waitpid(pid, &status, 0);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == 7, "exit() with a request under way");
+	ok(stub_seconds() - start < 0.5, "does not wait for it");
 	stub_stop(&stub);
 }
 
@@ -495,5 +528,6 @@ main(void)
 	test_refusals(transport);
 	mktg_transport_destroy(transport);
 	test_destroy();
+	test_exit();
 	return tap_done();
 }

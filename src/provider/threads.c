@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * lane.c
+ * threads.c
  *		Threads that carry requests of protocols in which libcurl waits.
  *
  * In SMTP libcurl waits for the reply to the final dot, and to QUIT, inside
@@ -12,11 +12,12 @@
  * which stays with it from message to message.
  *
  * Threads start when they are needed, with every signal blocked, and live as
- * long as the lane.  Destroying it hangs up their sockets, so that a wait ends
- * at once, and joins them.
+ * long as the set of them.  Destroying the set hangs up their sockets, so that
+ * a wait ends at once, and joins them; exit() does the same, for a thread must
+ * not use what OpenSSL tears down there.
  *
  * IDENTIFICATION
- *		src/provider/lane.c
+ *		src/provider/threads.c
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +36,7 @@
 #define GRACE_MS		500
 #define STACK_SIZE		(512 * 1024)	/* libcurl and OpenSSL need far less */
 
-struct MktgLane
+struct MktgThreads
 {
 	pthread_mutex_t lock;		/* guards all that follows */
 	pthread_cond_t work;
@@ -48,23 +49,29 @@ struct MktgLane
 	/* of the process's main thread alone */
 	int			fd;				/* eventfd: readable while something has finished */
 	int			n_threads;
-	pthread_t	threads[MAX_THREADS];
+	pthread_t	ids[MAX_THREADS];
+	pid_t		process;
+	struct MktgThreads *next;
 };
 
 typedef struct ThreadStart
 {
-	MktgLane   *lane;
+	MktgThreads *threads;
 	int			number;
 } ThreadStart;
 
 /*
- * Guards every request->socket.  Not the lane's own lock: an idle handle may
- * outlive its lane.  While it is held a noted descriptor is surely open, and
+ * Guards every request->socket.  Not the set's own lock: an idle handle may
+ * outlive it.  While it is held a noted descriptor is surely open, and
  * still that connection's.
  */
 static pthread_mutex_t socket_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* all sets there are; of the main thread alone */
+static MktgThreads *all_sets = NULL;
+
 static void *thread_main(void *data);
+static void at_exit(void);
 
 static int64_t
 now_ms(void)
@@ -75,33 +82,43 @@ now_ms(void)
 	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-MktgLane *
-mktg_lane_create(void)
+MktgThreads *
+mktg_threads_create(void)
 {
-	MktgLane   *lane = calloc(1, sizeof(MktgLane));
+	static bool registered = false;
+	MktgThreads *threads;
 
-	if (lane == NULL)
+	/* after libcurl has initialized OpenSSL, so that this is called before its own */
+	if (!registered && atexit(at_exit) != 0)
 		return NULL;
-	lane->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (lane->fd < 0)
+	registered = true;
+
+	threads = calloc(1, sizeof(MktgThreads));
+	if (threads == NULL)
+		return NULL;
+	threads->process = getpid();
+	threads->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (threads->fd < 0)
 	{
-		free(lane);
+		free(threads);
 		return NULL;
 	}
-	pthread_mutex_init(&lane->lock, NULL);
-	pthread_cond_init(&lane->work, NULL);
-	return lane;
+	pthread_mutex_init(&threads->lock, NULL);
+	pthread_cond_init(&threads->work, NULL);
+	threads->next = all_sets;
+	all_sets = threads;
+	return threads;
 }
 
 int
-mktg_lane_fd(const MktgLane *lane)
+mktg_threads_fd(const MktgThreads *threads)
 {
-	return lane->fd;
+	return threads->fd;
 }
 
 /* One thread more; false if it cannot be had. */
 static bool
-add_thread(MktgLane *lane)
+add_thread(MktgThreads *threads)
 {
 	ThreadStart *start = malloc(sizeof(ThreadStart));
 	pthread_attr_t attributes;
@@ -111,15 +128,15 @@ add_thread(MktgLane *lane)
 
 	if (start == NULL)
 		return false;
-	start->lane = lane;
-	start->number = lane->n_threads;
+	start->threads = threads;
+	start->number = threads->n_threads;
 
 	/* signals are for the main thread, which knows what to do with them */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	result = pthread_create(&lane->threads[lane->n_threads], &attributes, thread_main, start);
+	result = pthread_create(&threads->ids[threads->n_threads], &attributes, thread_main, start);
 	pthread_attr_destroy(&attributes);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 
@@ -128,85 +145,111 @@ add_thread(MktgLane *lane)
 		free(start);
 		return false;
 	}
-	lane->n_threads++;
+	threads->n_threads++;
 	return true;
 }
 
 bool
-mktg_lane_start(MktgLane *lane, MktgRequest *request)
+mktg_threads_start(MktgThreads *threads, MktgRequest *request)
 {
 	bool		need_thread;
 
-	pthread_mutex_lock(&lane->lock);
-	need_thread = lane->n_waiting + 1 > lane->idle;
-	pthread_mutex_unlock(&lane->lock);
-	if (need_thread && lane->n_threads < MAX_THREADS &&
-		!add_thread(lane) && lane->n_threads == 0)
+	pthread_mutex_lock(&threads->lock);
+	need_thread = threads->n_waiting + 1 > threads->idle;
+	pthread_mutex_unlock(&threads->lock);
+	if (need_thread && threads->n_threads < MAX_THREADS &&
+		!add_thread(threads) && threads->n_threads == 0)
 		return false;
 
-	pthread_mutex_lock(&lane->lock);
-	mktg_queue_add(&lane->waiting, request);
-	lane->n_waiting++;
-	pthread_cond_signal(&lane->work);
-	pthread_mutex_unlock(&lane->lock);
+	pthread_mutex_lock(&threads->lock);
+	mktg_queue_add(&threads->waiting, request);
+	threads->n_waiting++;
+	pthread_cond_signal(&threads->work);
+	pthread_mutex_unlock(&threads->lock);
 	return true;
 }
 
 MktgRequest *
-mktg_lane_finished(MktgLane *lane)
+mktg_threads_finished(MktgThreads *threads)
 {
 	MktgRequest *request;
 	eventfd_t	count;
 
-	pthread_mutex_lock(&lane->lock);
-	request = mktg_queue_take(&lane->finished);
+	pthread_mutex_lock(&threads->lock);
+	request = mktg_queue_take(&threads->finished);
 	if (request == NULL)
-		(void) eventfd_read(lane->fd, &count);
-	pthread_mutex_unlock(&lane->lock);
+		(void) eventfd_read(threads->fd, &count);
+	pthread_mutex_unlock(&threads->lock);
 	return request;
 }
 
-/* The next request for this thread; NULL when the lane ends.  The lock is held. */
+/* The next request for this thread; NULL at the end.  The lock is held. */
 static MktgRequest *
-wait_for_work(MktgLane *lane)
+wait_for_work(MktgThreads *threads)
 {
-	lane->idle++;
-	while (lane->waiting.first == NULL && !lane->stop)
-		pthread_cond_wait(&lane->work, &lane->lock);
-	lane->idle--;
-	if (lane->stop)
+	threads->idle++;
+	while (threads->waiting.first == NULL && !threads->stop)
+		pthread_cond_wait(&threads->work, &threads->lock);
+	threads->idle--;
+	if (threads->stop)
 		return NULL;
-	lane->n_waiting--;
-	return mktg_queue_take(&lane->waiting);
+	threads->n_waiting--;
+	return mktg_queue_take(&threads->waiting);
 }
 
 static void *
 thread_main(void *data)
 {
 	ThreadStart start = *(ThreadStart *) data;
-	MktgLane   *lane = start.lane;
+	MktgThreads *threads = start.threads;
 	MktgRequest *request;
 
 	free(data);
-	pthread_mutex_lock(&lane->lock);
-	while ((request = wait_for_work(lane)) != NULL)
+	pthread_mutex_lock(&threads->lock);
+	while ((request = wait_for_work(threads)) != NULL)
 	{
-		lane->running[start.number] = request;
-		pthread_mutex_unlock(&lane->lock);
+		threads->running[start.number] = request;
+		pthread_mutex_unlock(&threads->lock);
 
 		/* libcurl's own timeout comes first, where it has one */
 		request->deadline = now_ms() + request->provider->timeout_ms + GRACE_MS;
 		request->result = curl_easy_perform(request->easy);
 
-		pthread_mutex_lock(&lane->lock);
-		lane->running[start.number] = NULL;
+		pthread_mutex_lock(&threads->lock);
+		threads->running[start.number] = NULL;
 		/* readable already, if something else has finished and not been taken */
-		if (lane->finished.first == NULL)
-			(void) eventfd_write(lane->fd, 1);
-		mktg_queue_add(&lane->finished, request);
+		if (threads->finished.first == NULL)
+			(void) eventfd_write(threads->fd, 1);
+		mktg_queue_add(&threads->finished, request);
 	}
-	pthread_mutex_unlock(&lane->lock);
+	pthread_mutex_unlock(&threads->lock);
 	return NULL;
+}
+
+/* Ends what is under way and joins the threads. */
+static void
+end_threads(MktgThreads *threads)
+{
+	pthread_mutex_lock(&threads->lock);
+	threads->stop = true;
+	pthread_cond_broadcast(&threads->work);
+	for (int i = 0; i < threads->n_threads; i++)
+		if (threads->running[i] != NULL)
+			mktg_threads_hang_up(threads->running[i]);
+	pthread_mutex_unlock(&threads->lock);
+
+	for (int i = 0; i < threads->n_threads; i++)
+		pthread_join(threads->ids[i], NULL);
+	threads->n_threads = 0;
+}
+
+/* exit(), whoever called it: a child that was forked has no such threads */
+static void
+at_exit(void)
+{
+	for (MktgThreads *threads = all_sets; threads != NULL; threads = threads->next)
+		if (threads->process == getpid())
+			end_threads(threads);
 }
 
 /*
@@ -215,36 +258,33 @@ thread_main(void *data)
  * for the caller, who keeps the deliveries.
  */
 void
-mktg_lane_destroy(MktgLane *lane)
+mktg_threads_destroy(MktgThreads *threads)
 {
 	MktgRequest *request;
 
-	if (lane == NULL)
+	if (threads == NULL)
 		return;
-	pthread_mutex_lock(&lane->lock);
-	lane->stop = true;
-	pthread_cond_broadcast(&lane->work);
-	for (int i = 0; i < lane->n_threads; i++)
-		if (lane->running[i] != NULL)
-			mktg_lane_hang_up(lane->running[i]);
-	pthread_mutex_unlock(&lane->lock);
+	end_threads(threads);
+	for (MktgThreads **link = &all_sets; *link != NULL; link = &(*link)->next)
+		if (*link == threads)
+		{
+			*link = threads->next;
+			break;
+		}
 
-	for (int i = 0; i < lane->n_threads; i++)
-		pthread_join(lane->threads[i], NULL);
-
-	while ((request = mktg_queue_take(&lane->waiting)) != NULL ||
-		   (request = mktg_queue_take(&lane->finished)) != NULL)
+	while ((request = mktg_queue_take(&threads->waiting)) != NULL ||
+		   (request = mktg_queue_take(&threads->finished)) != NULL)
 		mktg_request_put(request);
-	close(lane->fd);
-	pthread_cond_destroy(&lane->work);
-	pthread_mutex_destroy(&lane->lock);
-	free(lane);
+	close(threads->fd);
+	pthread_cond_destroy(&threads->work);
+	pthread_mutex_destroy(&threads->lock);
+	free(threads);
 }
 
 /* ---- sockets of requests ---- */
 
 static curl_socket_t
-lane_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
+thread_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	MktgRequest *request = data;
 	curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
@@ -263,7 +303,7 @@ lane_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address
 }
 
 static int
-lane_close_socket(void *data, curl_socket_t fd)
+thread_close_socket(void *data, curl_socket_t fd)
 {
 	MktgRequest *request = data;
 
@@ -280,7 +320,7 @@ lane_close_socket(void *data, curl_socket_t fd)
  * to QUIT it would wait longer than the request may take.
  */
 static int
-lane_progress(void *data, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
+thread_progress(void *data, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
 {
 	MktgRequest *request = data;
 	bool		hung_up;
@@ -296,19 +336,19 @@ lane_progress(void *data, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultot
 }
 
 bool
-mktg_lane_prepare(MktgRequest *request)
+mktg_threads_prepare(MktgRequest *request)
 {
-	return curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETFUNCTION, lane_open_socket) == CURLE_OK &&
+	return curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETFUNCTION, thread_open_socket) == CURLE_OK &&
 		curl_easy_setopt(request->easy, CURLOPT_OPENSOCKETDATA, request) == CURLE_OK &&
-		curl_easy_setopt(request->easy, CURLOPT_CLOSESOCKETFUNCTION, lane_close_socket) == CURLE_OK &&
+		curl_easy_setopt(request->easy, CURLOPT_CLOSESOCKETFUNCTION, thread_close_socket) == CURLE_OK &&
 		curl_easy_setopt(request->easy, CURLOPT_CLOSESOCKETDATA, request) == CURLE_OK &&
-		curl_easy_setopt(request->easy, CURLOPT_XFERINFOFUNCTION, lane_progress) == CURLE_OK &&
+		curl_easy_setopt(request->easy, CURLOPT_XFERINFOFUNCTION, thread_progress) == CURLE_OK &&
 		curl_easy_setopt(request->easy, CURLOPT_XFERINFODATA, request) == CURLE_OK &&
 		curl_easy_setopt(request->easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
 }
 
 void
-mktg_lane_hang_up(MktgRequest *request)
+mktg_threads_hang_up(MktgRequest *request)
 {
 	pthread_mutex_lock(&socket_lock);
 	request->hung_up = true;
