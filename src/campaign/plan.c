@@ -207,7 +207,7 @@ void
 mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int64 tenant)
 {
 	static MktgQuery query = MKTG_BULK_QUERY(
-		"WITH late AS MATERIALIZED (SELECT o.tenant_id, o.campaign_id, o.contact_id, o.ref, m.position, m.send_day"
+		"WITH late AS MATERIALIZED (SELECT o.ctid AS queue_tid, m.ctid AS tid, m.campaign_id, m.position, m.send_day"
 		"   FROM mktg.campaign c"
 		"   JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id"
 		"   JOIN mktg.outbox o ON o.tenant_id = c.tenant_id AND o.campaign_id = c.campaign_id"
@@ -217,15 +217,13 @@ mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int64 tenant)
 		"    AND coalesce(c.daily_send_limit, s.daily_limit) IS NOT NULL"
 		"    AND o.lease IS NULL AND o.attempt = 0"
 		"    AND m.position IS NOT NULL AND m.status = 'queued' AND m.send_day < $3"
-		"  FOR UPDATE OF o SKIP LOCKED),"
-		" gone AS (DELETE FROM mktg.outbox o USING late l WHERE o.tenant_id = l.tenant_id"
-		"   AND o.campaign_id = l.campaign_id AND o.contact_id = l.contact_id AND o.ref = l.ref),"
+		"  FOR UPDATE OF o, m SKIP LOCKED),"
+		" gone AS (DELETE FROM mktg.outbox o USING late l WHERE o.ctid = l.queue_tid),"
 		" placed AS (SELECT l.*, c.last_position + row_number() OVER"
 		"    (PARTITION BY l.campaign_id ORDER BY l.position) AS new_position"
-		"   FROM late l JOIN mktg.campaign c ON c.tenant_id = l.tenant_id AND c.campaign_id = l.campaign_id),"
+		"   FROM late l JOIN mktg.campaign c ON c.tenant_id = $1 AND c.campaign_id = l.campaign_id),"
 		" moved AS (UPDATE mktg.message m SET status = 'pending', position = p.new_position, send_day = NULL, queued_at = NULL"
-		"   FROM placed p WHERE m.tenant_id = p.tenant_id AND m.campaign_id = p.campaign_id"
-		"   AND m.contact_id = p.contact_id AND m.ref = p.ref"
+		"   FROM placed p WHERE m.ctid = p.tid"
 		"   RETURNING m.tenant_id, m.campaign_id, p.position),"
 		/* its old position tells which batch it was of */
 		" tally AS (SELECT s.tenant_id, s.campaign_id, s.send_date, s.batch, count(*)::integer AS n"
