@@ -402,7 +402,13 @@ start_batch(Pump *pump, Slot **batch, int n)
 	}
 	batch[0]->provider->under_way++;
 	pump->under_way++;
-	mktg_transport_start(pump->transport, provider, deliveries, n);
+	if (mktg_transport_start(pump->transport, provider, deliveries, n))
+		return;
+	/* no memory: the outcomes are set, and nothing will come out */
+	batch[0]->provider->under_way--;
+	pump->under_way--;
+	for (int i = 0; i < n; i++)
+		finish(pump, batch[i]);
 }
 
 void
