@@ -41,9 +41,10 @@ mktg_maintain(PG_FUNCTION_ARGS)
 	MktgArg		now = MKTG_TIME(mktg_now());
 
 	mktg_begin();
-	mktg_fold_stats();
 	mktg_run(&forget_failures, &now);
 	mktg_run(&forget_sandbox, &now);
+	/* last: a session whose counters it folds waits for our end */
+	mktg_fold_stats();
 	mktg_end();
 	PG_RETURN_VOID();
 }
