@@ -35,6 +35,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
@@ -49,6 +50,7 @@
 #define POLL_MS			5000	/* a net for what no wake-up announced */
 #define RECORD_MS		5		/* longest wait of a finished message for company */
 #define HOUSEKEEPING_MS	1000
+#define REPLAN_MS		5000	/* a plan made while the queue was empty does not suit a full one */
 #define FIRST_REST_MS	1000	/* after a failed transaction, doubling */
 #define LAST_REST_MS	30000
 #define FAREWELL_MS		500		/* what is under way may still finish at a stop */
@@ -65,6 +67,7 @@ typedef struct Loop
 	bool		woken;
 	TimestampTz next_claim;
 	TimestampTz next_housekeeping;
+	TimestampTz next_replan;
 	TimestampTz rest_until;		/* after a failed transaction */
 	int			rest_ms;
 	char		note[128];		/* why it may not send; empty: it may */
@@ -160,6 +163,8 @@ configure(void)
 		{"enable_seqscan", "off"},
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},
 		{"plan_cache_mode", "force_generic_plan"}
 	};
 
@@ -306,6 +311,11 @@ step(Loop *loop)
 		mktg_sweep_cancelled();
 		mktg_complete_campaigns(0, mktg_now());
 		loop->next_housekeeping = TimestampTzPlusMilliseconds(now, HOUSEKEEPING_MS);
+	}
+	if (pump->more && now >= loop->next_replan)
+	{
+		ResetPlanCache();
+		loop->next_replan = TimestampTzPlusMilliseconds(now, REPLAN_MS);
 	}
 	if (mktg_pump_room(pump) > 0)
 		mktg_pump_claim(pump);
