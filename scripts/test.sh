@@ -60,7 +60,7 @@ regress()
 	# shellcheck disable=SC2086 # a list
 	"$1" --inputdir=test --outputdir="$out/$section" --bindir="$bindir" \
 		--temp-instance="$out/$section/instance" --temp-config=test/test.conf \
-		--encoding=UTF8 --no-locale --dbname="mktg_$section" $tests || true
+		--encoding=UTF8 --no-locale --dbname=mktg_test $tests || true
 	for name in $tests; do
 		# "test x ... ok" until 15, "ok 1 - x" from 16 on
 		if grep -qE "^(test $name +\.\.\. ok|ok [0-9]+ +[-+] $name )" "$out/$section.log"; then
@@ -87,10 +87,12 @@ tap()
 
 run_unit()
 {
-	# the search for leaks needs /proc and the right to trace
+	# the search for leaks needs the right to trace, the address sanitizer /proc
 	mkdir -p "$out/unit"
-	echo 'int main(void) { return 0; }' | gcc -fsanitize=address -x c - -o "$out/unit/probe" &&
-		! "$out/unit/probe" 2> /dev/null && export ASAN_OPTIONS=detect_leaks=0
+	echo 'int main(void) { return 0; }' > "$out/unit/probe.c"
+	gcc -fsanitize=address "$out/unit/probe.c" -o "$out/unit/probe" || return
+	"$out/unit/probe" 2> /dev/null || export ASAN_OPTIONS=detect_leaks=0
+	"$out/unit/probe" 2> /dev/null || export SANITIZE=undefined
 	# shellcheck disable=SC2046 # a list
 	PROVE_FLAGS=-v BUILD_DIR=$out/unit tap programs test/unit/run.sh $(names unit c)
 }

@@ -3,8 +3,8 @@
 # Compiles the unit tests of src/core and src/provider with sanitizers and runs
 # them.
 #   test/unit/run.sh [NAME...]        all tests, or those named
-# CC (gcc), BUILD_DIR (tmp/unit) and MKTG_SPECS (../shared/specs, for published
-# test cases) may be set.
+# CC (gcc), SANITIZE (address,undefined), BUILD_DIR (tmp/unit) and MKTG_SPECS
+# (../shared/specs, for published test cases) may be set.
 
 set -eu
 cd "$(dirname "$0")/../.."
@@ -27,7 +27,7 @@ fi
 
 # one archive, so that each test links only what it names
 flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -Isrc -Itest/unit -I$build
-	-fsanitize=address,undefined -fno-sanitize-recover=all"
+	-fsanitize=${SANITIZE:-address,undefined} -fno-sanitize-recover=all"
 objects=
 for source in src/core/*.c src/provider/*.c; do
 	# the one file there that knows PostgreSQL
