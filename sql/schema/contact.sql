@@ -25,6 +25,15 @@ CREATE UNIQUE INDEX contact_external_id ON mktg.contact (tenant_id, external_id)
 CREATE INDEX contact_email ON mktg.contact (tenant_id, email) WHERE email IS NOT NULL;
 CREATE INDEX contact_phone ON mktg.contact (tenant_id, phone) WHERE phone IS NOT NULL;
 
+-- Always empty to the eye: upsert_contact() inserts and deletes what it is about
+-- to make, so that others wait for it at the primary key.
+CREATE UNLOGGED TABLE mktg.contact_claim (
+    tenant_id bigint NOT NULL,
+    key_hash  bigint NOT NULL,
+    PRIMARY KEY (tenant_id, key_hash)
+);
+COMMENT ON TABLE mktg.contact_claim IS 'keys of contacts being made by transactions that are not over';
+
 CREATE TABLE mktg.consent (
     tenant_id  bigint      NOT NULL DEFAULT 1,
     contact_id bigint      NOT NULL,

@@ -56,13 +56,13 @@ extern bool mktg_blank(const char *bytes, size_t length);
 extern Datum mktg_normalize_address(PG_FUNCTION_ARGS);
 extern Datum mktg_address_hash(PG_FUNCTION_ARGS);
 
-/* Locks for the transaction, so that two cannot make the same contact: lock.c */
+/* Claims keys until the transaction ends, so that two cannot make the same contact. */
 #define MKTG_CONTACT_KEYS	3
 typedef struct MktgContactKey
 {
 	char		kind;			/* x external_id, e e-mail, p phone */
 	const char *value;
 } MktgContactKey;
-extern void mktg_lock_contact_keys(int64 tenant, const MktgContactKey *keys, int nkeys);
+extern void mktg_claim_contact_keys(int64 tenant, const MktgContactKey *keys, int nkeys);
 
 #endif

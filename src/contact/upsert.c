@@ -10,7 +10,7 @@
  * a customer, and two people who share a phone stay two.
  *
  * The contact found is locked and changed in the next statement; if there is
- * none, lock.c sees to it that only one transaction makes it.  Above READ
+ * none, claim.c sees to it that only one transaction makes it.  Above READ
  * COMMITTED the second of two cannot see what the first has made: it looks
  * all the same, and fails to serialize rather than make another.
  *
@@ -95,7 +95,7 @@ typedef struct ContactInput
 static void read_contact(Datum json, ContactInput *input);
 static bool find_strongest(int64 tenant, const ContactInput *input, int64 *contact);
 static bool find_any(int64 tenant, const ContactInput *input, int64 *contact);
-static void lock_keys(int64 tenant, const ContactInput *input);
+static void claim_keys(int64 tenant, const ContactInput *input);
 static void update_contact(int64 tenant, int64 contact, const ContactInput *input);
 static bool insert_contact(int64 tenant, const ContactInput *input, int64 *contact);
 
@@ -128,7 +128,7 @@ mktg_upsert_contact(PG_FUNCTION_ARGS)
 	else
 	{
 		mktg_require_tenant(tenant);
-		lock_keys(tenant, &input);
+		claim_keys(tenant, &input);
 		for (;;)
 		{
 			if (find_any(tenant, &input, &contact))
@@ -513,7 +513,7 @@ find_any(int64 tenant, const ContactInput *input, int64 *contact)
 }
 
 static void
-lock_keys(int64 tenant, const ContactInput *input)
+claim_keys(int64 tenant, const ContactInput *input)
 {
 	MktgContactKey keys[MKTG_CONTACT_KEYS];
 	int			n = 0;
@@ -524,7 +524,7 @@ lock_keys(int64 tenant, const ContactInput *input)
 		keys[n++] = (MktgContactKey) {'e', input->email};
 	if (input->phone != NULL)
 		keys[n++] = (MktgContactKey) {'p', input->phone};
-	mktg_lock_contact_keys(tenant, keys, n);
+	mktg_claim_contact_keys(tenant, keys, n);
 }
 
 /* $1 tenant, $2 contact, $3 which columns are given, $4 on the columns, $19 attributes to remove */

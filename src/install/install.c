@@ -43,8 +43,8 @@ static const char sandbox_sql[] =
 static const char *const tables[] = {
 	"campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
 	"provider_failure", "outbox", "sender_state", "sender", "template_version",
-	"template", "suppression", "consent_log", "consent", "contact", "tenant",
-	"delivery_arming", "schema_version"
+	"template", "suppression", "consent_log", "consent", "contact_claim", "contact",
+	"tenant", "delivery_arming", "schema_version"
 };
 
 /* dropped along with their tables */
