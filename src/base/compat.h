@@ -21,6 +21,10 @@
 #error "mktg needs PostgreSQL 15 or later"
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"				/* postgres.h has it until 15 */
+#endif
+
 #if PG_VERSION_NUM < 170000
 #include "storage/backendid.h"
 

@@ -19,6 +19,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -119,6 +120,29 @@ prepare(MktgQuery *query)
 }
 
 /*
+ * A plan made while a table was small may be a poor one when it has grown, and
+ * nobody says so before the table is analyzed: not in the transaction that
+ * fills it, for one.  So plan anew at every doubling of the runs.  Whoever is
+ * running the old plan keeps it to the end.
+ */
+static void
+renew_plan(MktgQuery *query)
+{
+	ListCell   *cell;
+
+	query->runs++;
+	if (query->runs < 16 || (query->runs & (query->runs - 1)) != 0)
+		return;
+	foreach(cell, SPI_plan_get_plan_sources(query->plan))
+	{
+		CachedPlanSource *source = lfirst(cell);
+
+		if (source->gplan != NULL)
+			source->gplan->is_valid = false;
+	}
+}
+
+/*
  * Give a statement over whole tables the memory that maintenance gets.  Where
  * it surely touches most rows, a plan for few, made on tables nobody has
  * analysed yet, would be ruinous: then no nested loops.
@@ -172,6 +196,8 @@ mktg_run(MktgQuery *query, const MktgArg *args)
 	{
 		if (query->plan == NULL)
 			prepare(query);
+		else
+			renew_plan(query);
 		if (query->fresh && IsolationUsesXactSnapshot())
 			result = SPI_execute_snapshot(query->plan, values, nulls, GetLatestSnapshot(),
 										  InvalidSnapshot, false, false, 0);

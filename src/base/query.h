@@ -41,6 +41,7 @@ typedef struct MktgQuery
 	bool		most_rows;		/* bulk: reads most of its tables, whatever their statistics say */
 	bool		fresh;			/* sees what is committed, also where the isolation shows an older state */
 	SPIPlanPtr	plan;
+	uint64		runs;			/* of the plan, in this backend */
 } MktgQuery;
 
 /* One argument of a statement: a value, or NULL. */

@@ -43,17 +43,19 @@ mktg_claim_contact_keys(int64 tenant, const MktgContactKey *keys, int nkeys)
 				   " SELECT $1, h FROM unnest($2) AS u (h) ORDER BY h"
 				   " ON CONFLICT (tenant_id, key_hash) DO NOTHING",
 				   INT8OID, INT8ARRAYOID);
+	/* one by one: for a list, the planner may read all dead claims of the tenant */
 	static MktgQuery hide =
-		MKTG_QUERY("DELETE FROM mktg.contact_claim WHERE tenant_id = $1 AND key_hash = ANY ($2)",
-				   INT8OID, INT8ARRAYOID);
+		MKTG_QUERY("DELETE FROM mktg.contact_claim WHERE tenant_id = $1 AND key_hash = $2",
+				   INT8OID, INT8OID);
 	Datum		hashes[MKTG_CONTACT_KEYS];
-	MktgArg		array;
+	ArrayType  *array;
 
 	Assert(nkeys <= MKTG_CONTACT_KEYS);
 	for (int i = 0; i < nkeys; i++)
 		hashes[i] = key_hash(&keys[i]);
-	array = MKTG_ARG(PointerGetDatum(construct_array(hashes, nkeys, INT8OID, sizeof(int64),
-													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
-	mktg_call(&claim, MKTG_INT64(tenant), array);
-	mktg_call(&hide, MKTG_INT64(tenant), array);
+	array = construct_array(hashes, nkeys, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+							TYPALIGN_DOUBLE);
+	mktg_call(&claim, MKTG_INT64(tenant), MKTG_ARG(PointerGetDatum(array)));
+	for (int i = 0; i < nkeys; i++)
+		mktg_call(&hide, MKTG_INT64(tenant), MKTG_ARG(hashes[i]));
 }
