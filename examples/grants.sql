@@ -54,6 +54,7 @@ GRANT EXECUTE ON FUNCTION
     mktg.upsert_contact(jsonb, bigint)
 TO :"app";
 GRANT SELECT, INSERT, UPDATE ON mktg.contact TO :"app";
+GRANT SELECT, INSERT, DELETE ON mktg.contact_claim TO :"app";
 GRANT USAGE ON SEQUENCE mktg.contact_contact_id_seq TO :"app";
 
 -- consent, and what is never to be written to again; unsuppress() is the admin's
