@@ -246,8 +246,8 @@ typedef struct MktgTransport MktgTransport;
 
 /*
  * One multi handle behind one epoll descriptor; NULL if either could not be
- * had.  Calls curl_global_init.  exit() without mktg_transport_destroy() is
- * safe: what is under way ends there.
+ * had.  Calls curl_global_init.  The process is to ignore SIGPIPE.  exit()
+ * without mktg_transport_destroy() is safe: what is under way ends there.
  */
 extern MktgTransport *mktg_transport_create(void);
 extern void mktg_transport_destroy(MktgTransport *transport);	/* drops open requests */

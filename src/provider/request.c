@@ -93,6 +93,7 @@ set_common_options(MktgRequest *request)
 		/* empty strings: the environment is not asked */
 		SET(request, CURLOPT_PROXY, provider->proxy != NULL ? provider->proxy : "") &&
 		SET(request, CURLOPT_NOPROXY, "") &&
+		SET(request, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
 		SET(request, CURLOPT_SSL_VERIFYPEER, 1L) &&
 		SET(request, CURLOPT_SSL_VERIFYHOST, 2L) &&
 		SET(request, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2) &&
@@ -222,10 +223,10 @@ mktg_request_done(MktgRequest *request, CURLcode result)
 	request->result = result;
 	if (curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &request->status) != CURLE_OK)
 		request->status = 0;
-	/* what cannot be known may have arrived */
+	/* what cannot be known may have arrived; what went before it began was for a proxy */
 	if (curl_easy_getinfo(request->easy, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK)
 		sent = 1;
-	request->may_have_arrived = sent > 0;
+	request->may_have_arrived = request->begun && sent > 0;
 }
 
 static void

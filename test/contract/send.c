@@ -21,6 +21,7 @@
  *-------------------------------------------------------------------------
  */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,7 @@ main(int argc, char **argv)
 	double		start;
 	double		cpu;
 
+	signal(SIGPIPE, SIG_IGN);
 	for (int i = optind; i < argc && n_settings < MAX_SETTINGS; i++)
 	{
 		char	   *equals = strchr(argv[i], '=');

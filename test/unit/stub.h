@@ -74,6 +74,7 @@ stub_start(StubServe serve, const void *argument)
 	Stub		stub;
 	int			fd = stub_listen(&stub.port);
 
+	signal(SIGPIPE, SIG_IGN);
 	stub.shared = mmap(NULL, sizeof(StubShared), PROT_READ | PROT_WRITE,
 					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (stub.shared == MAP_FAILED)
@@ -86,7 +87,6 @@ stub_start(StubServe serve, const void *argument)
 	{
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		signal(SIGCHLD, SIG_IGN);
-		signal(SIGPIPE, SIG_IGN);
 		for (;;)
 		{
 			int			connection = accept(fd, NULL, NULL);

@@ -515,6 +515,61 @@ test_never_sent(MktgTransport *transport)
 	mktg_provider_close(provider);
 }
 
+/* A proxy that takes CONNECT, or does not; then it is the target that hangs up. */
+static void
+serve_proxy(int fd, StubShared *shared, const void *argument)
+{
+	char		text[4000];
+	size_t		length = 0;
+	ssize_t		n;
+
+	while ((n = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
+	{
+		length += (size_t) n;
+		text[length] = '\0';
+		if (strstr(text, "\r\n\r\n") == NULL)
+			continue;
+		__atomic_add_fetch(&shared->requests, 1, __ATOMIC_SEQ_CST);
+		stub_say(fd, argument);
+		return;
+	}
+}
+
+static void
+test_proxy(MktgTransport *transport)
+{
+	static const struct
+	{
+		const char *reply;
+		const char *url;
+		MktgOutcomeKind want;
+	}			cases[] = {
+		{"HTTP/1.1 503 No\r\nRetry-After: 9\r\n\r\n", "https://example.com/", MKTG_OUTCOME_RETRY},
+		{"HTTP/1.1 200 Fine\r\n\r\n", "https://example.com/", MKTG_OUTCOME_RETRY},
+		{"HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n", "http://example.com/", MKTG_OUTCOME_SENT},
+		{"", "http://example.com/", MKTG_OUTCOME_DOUBT},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		Stub		stub = stub_start(serve_proxy, cases[i].reply);
+		char		proxy[100];
+		MktgSetting settings[] = {
+			{"secret", SECRET}, {"allow_http", "true"}, {"proxy", proxy}, {"url", cases[i].url}
+		};
+		MktgProvider *provider;
+		MktgDelivery delivery = make_delivery("m1");
+
+		snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%d", stub.port);
+		provider = stub_provider(mktg_driver_find("webhook"), settings, 4);
+		stub_send(transport, provider, &delivery);
+		is_kind(&delivery, cases[i].want, cases[i].url);
+		is_int(stub.shared->requests, 1, "through the proxy of the options");
+		mktg_provider_close(provider);
+		stub_stop(&stub);
+	}
+}
+
 static void
 test_many(MktgTransport *transport, const Stub *stub)
 {
@@ -601,6 +656,7 @@ main(void)
 	test_reuse(&stub);
 	test_policy(transport, &stub);
 	test_never_sent(transport);
+	test_proxy(transport);
 	test_many(transport, &stub);
 	test_destroy(&stub);
 	test_in_process(transport);
