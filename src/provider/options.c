@@ -544,7 +544,6 @@ mailbox(const char *what, const char *address)
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_INVALID_ADDRESS),
 				 errmsg("%s is not an e-mail address", what),
-				 errdetail("The value given is \"%s\".", address),
 				 errhint("Write it as name@domain, without a display name.")));
 	return pstrdup(normal);
 }
