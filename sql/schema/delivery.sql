@@ -50,7 +50,8 @@ CREATE TABLE mktg.outbox (
 COMMENT ON TABLE mktg.outbox IS 'the queue of messages on their way to a provider';
 COMMENT ON COLUMN mktg.outbox.attempt IS 'attempts begun; commits before the request leaves';
 COMMENT ON COLUMN mktg.outbox.deaths IS 'workers that died while they held this row';
-CREATE INDEX outbox_waiting ON mktg.outbox (tenant_id, campaign_id, due) WHERE lease IS NULL;
+-- contact_id makes the order total, so that a worker can go on where it stopped.
+CREATE INDEX outbox_waiting ON mktg.outbox (tenant_id, campaign_id, due, contact_id) WHERE lease IS NULL;
 -- Rows a worker died with; hardly ever any.
 CREATE INDEX outbox_suspect ON mktg.outbox (due) WHERE lease IS NULL AND deaths > 0;
 

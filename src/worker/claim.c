@@ -55,27 +55,42 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 		"  c.template_data, s.name, s.provider::text, s.from_address, s.from_name, s.reply_to,"
 		"  coalesce(s.daily_limit, 0), coalesce(s.rate_per_second, 0), s.max_attempts::integer,"
 		"  coalesce(s.on_doubt, CASE WHEN c.type = 'transactional' OR c.channel = 'webhook' THEN 'retry' ELSE 'hold' END) = 'hold',"
-		"  ($1 AT TIME ZONE n.time_zone)::date, o.due"
+		"  ($1 AT TIME ZONE n.time_zone)::date, o.due, u.due, coalesce(u.contact_id, 0)"
 		" FROM mktg.campaign c"
 		" JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id AND s.is_active"
 		" JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id"
 		" JOIN mktg.tenant n ON n.tenant_id = c.tenant_id"
+		" LEFT JOIN unnest($2, $3, $4, $5) AS u (tenant_id, campaign_id, due, contact_id)"
+		"   ON u.tenant_id = c.tenant_id AND u.campaign_id = c.campaign_id"
 		" CROSS JOIN LATERAL (SELECT o.due FROM mktg.outbox o WHERE o.tenant_id = c.tenant_id"
-		"   AND o.campaign_id = c.campaign_id AND o.lease IS NULL ORDER BY o.due LIMIT 1) o"
+		"   AND o.campaign_id = c.campaign_id AND o.lease IS NULL"
+		"   AND (o.due, o.contact_id) >= (coalesce(u.due, '-infinity'), coalesce(u.contact_id, 0))"
+		"   ORDER BY o.due, o.contact_id LIMIT 1) o"
 		" WHERE c.status = 'active' ORDER BY c.priority DESC, c.tenant_id, c.campaign_id",
+		TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID);
+	static const Oid cursor_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
+	static MktgQuery suspect_query = MKTG_QUERY(
+		/* OFFSET keeps the join out: only the index of suspects serves the inner part */
+		"SELECT FROM (SELECT tenant_id, campaign_id FROM mktg.outbox"
+		"   WHERE lease IS NULL AND deaths > 0 AND due <= $1 OFFSET 0) o"
+		" JOIN mktg.campaign c ON c.tenant_id = o.tenant_id AND c.campaign_id = o.campaign_id AND c.status = 'active' LIMIT 1",
 		TIMESTAMPTZOID);
-	static MktgQuery suspect_query = MKTG_QUERY("SELECT FROM mktg.outbox o"
-												" JOIN mktg.campaign c ON c.tenant_id = o.tenant_id"
-												"  AND c.campaign_id = o.campaign_id AND c.status = 'active'"
-												" WHERE o.lease IS NULL AND o.deaths > 0 AND o.due <= $1 LIMIT 1",
-												TIMESTAMPTZOID);
+	MktgColumns cursors = MKTG_COLUMNS(cursor_types);
 	uint64		count;
 
+	for (int i = 0; i < claim->ncursors; i++)
+		mktg_columns_add(&cursors, (MktgArg[])
+						 {
+							 MKTG_INT64(claim->cursors[i].tenant_id), MKTG_INT64(claim->cursors[i].campaign_id),
+							 MKTG_TIME(claim->cursors[i].due), MKTG_INT64(claim->cursors[i].contact_id)
+						 });
 	claim->now = mktg_now();
 	claim->next_due = 0;
 	claim->rows = 0;
 	claim->suspects = mktg_call(&suspect_query, MKTG_TIME(claim->now)) > 0;
-	count = mktg_call(&query, MKTG_TIME(claim->now));
+	count = mktg_call(&query, MKTG_TIME(claim->now),
+					  mktg_columns_array(&cursors, 0), mktg_columns_array(&cursors, 1),
+					  mktg_columns_array(&cursors, 2), mktg_columns_array(&cursors, 3));
 	claim->lanes = palloc(sizeof(MktgLane) * (count + 1));
 	claim->nlanes = 0;
 	for (uint64 i = 0; i < count; i++)
@@ -117,7 +132,11 @@ read_lane(MktgLane *lane, uint64 row)
 	lane->hold = mktg_bool_at(row, 17);
 	lane->today = mktg_int32_at(row, 18);
 	lane->due = (TimestampTz) mktg_int64_at(row, 19);
+	value = mktg_value_at(row, 20, &isnull);
+	lane->after_due = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+	lane->after_contact = mktg_int64_at(row, 21);
 	lane->room = INT_MAX;
+	lane->taken = 0;
 }
 
 /* Campaigns of one priority take turns at being first. */
@@ -229,16 +248,17 @@ void
 mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 {
 	static MktgQuery query = MKTG_QUERY(
-		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.channel, l.type, q.tid, q.contact_id, q.ref, q.attempt"
+		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.channel, l.type, q.tid, q.contact_id, q.ref, q.attempt, q.due"
 		/* sorted within, so that no join changes the order of the lanes */
-		"   FROM (SELECT u.lane, u.room, k.tenant_id, k.campaign_id, k.channel, k.type"
-		"     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (tenant_id, campaign_id, room, lane)"
+		"   FROM (SELECT u.lane, u.room, u.after_due, u.after_contact, k.tenant_id, k.campaign_id, k.channel, k.type"
+		"     FROM unnest($1, $2, $3, $9, $10) WITH ORDINALITY"
+		"       AS u (tenant_id, campaign_id, room, after_due, after_contact, lane)"
 		"     JOIN mktg.campaign k ON k.tenant_id = u.tenant_id AND k.campaign_id = u.campaign_id AND k.status = 'active'"
 		"     ORDER BY u.lane) l"
-		"   CROSS JOIN LATERAL (SELECT o.ctid AS tid, o.contact_id, o.ref, o.attempt FROM mktg.outbox o"
+		"   CROSS JOIN LATERAL (SELECT o.ctid AS tid, o.contact_id, o.ref, o.attempt, o.due FROM mktg.outbox o"
 		"     WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL"
-		"      AND o.due <= $5 AND (o.deaths > 0) = $8"
-		"     ORDER BY o.due LIMIT l.room FOR UPDATE SKIP LOCKED) q LIMIT $4),"
+		"      AND o.due <= $5 AND (o.due, o.contact_id) >= (l.after_due, l.after_contact) AND (o.deaths > 0) = $8"
+		"     ORDER BY o.due, o.contact_id LIMIT l.room FOR UPDATE SKIP LOCKED) q LIMIT $4),"
 		" g AS MATERIALIZED (SELECT c.*, m.address, m.variables, p.external_id, p.email, p.phone, p.name, p.language,"
 		"    p.country, p.city, p.tier, p.attributes,"
 		"    CASE WHEN m.contact_id IS NULL OR m.status <> 'queued' THEN 'gone' ELSE " MKTG_SQL_GATE("m", "c", "p") " END AS reason"
@@ -252,12 +272,12 @@ mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 		" skipped AS (UPDATE mktg.message m SET status = 'skipped', failure_reason = g.reason FROM g"
 		"   WHERE g.reason <> 'gone' AND m.tenant_id = g.tenant_id AND m.campaign_id = g.campaign_id"
 		"    AND m.contact_id = g.contact_id AND m.ref = g.ref)"
-		" SELECT lane::integer, reason, contact_id, ref, attempt + 1, address, variables, external_id, email, phone,"
+		" SELECT lane::integer, reason, contact_id, ref, attempt + 1, address, variables, due, external_id, email, phone,"
 		"   name, language, country, city, tier, attributes FROM g",
-		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT2OID, BOOLOID);
-	Datum	   *tenants = palloc(sizeof(Datum) * (claim->nlanes + 1));
-	Datum	   *campaigns = palloc(sizeof(Datum) * (claim->nlanes + 1));
-	Datum	   *rooms = palloc(sizeof(Datum) * (claim->nlanes + 1));
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT2OID, BOOLOID,
+		TIMESTAMPTZARRAYOID, INT8ARRAYOID);
+	static const Oid lane_types[] = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
+	MktgColumns lanes = MKTG_COLUMNS(lane_types);
 	Allowance  *allowances;
 	int			limits;
 	SPITupleTable *claimed;
@@ -265,16 +285,21 @@ mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 	allowances = lock_allowances(claim, &limits);
 	for (int i = 0; i < claim->nlanes; i++)
 	{
-		tenants[i] = Int64GetDatum(claim->lanes[i].tenant_id);
-		campaigns[i] = Int64GetDatum(claim->lanes[i].campaign_id);
-		rooms[i] = Int64GetDatum(Max(claim->lanes[i].room, 0));
+		const MktgLane *lane = &claim->lanes[i];
+
+		mktg_columns_add(&lanes, (MktgArg[])
+						 {
+							 MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->campaign_id), MKTG_INT64(Max(lane->room, 0)),
+							 MKTG_TIME(lane->after_due), MKTG_INT64(lane->after_contact)
+						 });
 	}
 	claim->rows = mktg_call(&query,
-							MKTG_ARG(mktg_array(tenants, NULL, claim->nlanes, INT8OID)),
-							MKTG_ARG(mktg_array(campaigns, NULL, claim->nlanes, INT8OID)),
-							MKTG_ARG(mktg_array(rooms, NULL, claim->nlanes, INT8OID)),
+							mktg_columns_array(&lanes, 0), mktg_columns_array(&lanes, 1), mktg_columns_array(&lanes, 2),
 							MKTG_INT32(most), MKTG_TIME(claim->now), MKTG_INT64(claim->lease),
-							MKTG_ARG(Int16GetDatum(worker)), MKTG_ARG(BoolGetDatum(suspect)));
+							MKTG_ARG(Int16GetDatum(worker)), MKTG_ARG(BoolGetDatum(suspect)),
+							mktg_columns_array(&lanes, 3), mktg_columns_array(&lanes, 4));
+	for (uint64 i = 0; i < claim->rows; i++)
+		claim->lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1].taken++;
 	claimed = SPI_tuptable;
 	spend_allowances(claim, allowances, limits);
 	SPI_tuptable = claimed;

@@ -43,13 +43,33 @@ typedef struct MktgLane
 	DateADT		today;			/* the tenant's */
 	TimestampTz due;			/* of its first waiting row */
 
+	TimestampTz after_due;		/* where the search begins; see MktgCursor */
+	int64		after_contact;
+
 	int			room;			/* most rows to take; the caller lowers it */
+	int			taken;			/* rows taken by the claim */
 } MktgLane;
+
+/*
+ * How far a long lane has been worked off.  Entries of rows claimed before
+ * stay in the index while anybody holds an old snapshot, and walking over them
+ * at every claim would make a long queue quadratic.
+ */
+typedef struct MktgCursor
+{
+	int64		tenant_id;		/* key, with the next */
+	int64		campaign_id;
+	TimestampTz due;
+	int64		contact_id;
+	TimestampTz until;			/* real time; then the search begins anew, for rows that came late */
+} MktgCursor;
 
 /* One cycle's claim.  Memory is the current context's. */
 typedef struct MktgClaim
 {
 	TimestampTz now;			/* mktg's clock */
+	int			ncursors;
+	const MktgCursor *cursors;
 	int			nlanes;
 	MktgLane   *lanes;
 	bool		suspects;		/* rows a worker died with are waiting */
@@ -68,6 +88,7 @@ enum
 	MKTG_CLAIMED_ATTEMPT,		/* integer, 1 for the first */
 	MKTG_CLAIMED_ADDRESS,
 	MKTG_CLAIMED_VARIABLES,		/* jsonb */
+	MKTG_CLAIMED_DUE,
 	MKTG_CLAIMED_EXTERNAL_ID,	/* from here on the contact's */
 	MKTG_CLAIMED_EMAIL,
 	MKTG_CLAIMED_PHONE,

@@ -35,6 +35,8 @@
 
 #define MESSAGE_LIMIT	(1024 * 1024)
 #define BREAKER_COUNT	8		/* attempts in a row a provider did not take */
+#define LONG_LANE		16		/* rows of one claim that make a lane worth a cursor */
+#define CURSOR_MS		5000	/* longest wait of a row that came late, behind the cursor */
 #define REOPEN_MS		30000	/* after a provider could not be opened */
 #define CONFIG_REST		5		/* first rest after a CONFIG outcome: 2^5 s */
 
@@ -45,6 +47,8 @@ static void reopen_changed(Pump *pump);
 static ProviderEntry *open_provider(Pump *pump, const char *name, TimestampTz now);
 static SenderEntry *find_sender(Pump *pump, int64 tenant, int64 sender);
 static void limit_lanes(Pump *pump);
+static void forget_old_cursors(Pump *pump);
+static void move_cursors(Pump *pump);
 static void take_row(Pump *pump, uint64 row);
 static void fill_strings(Slot *slot, const MktgLane *lane);
 static void start_batch(Pump *pump, Slot **batch, int n);
@@ -211,6 +215,9 @@ mktg_pump_claim(Pump *pump)
 	MemoryContextReset(pump->claim_context);
 	previous = MemoryContextSwitchTo(pump->claim_context);
 	reopen_changed(pump);
+	forget_old_cursors(pump);
+	pump->claim.cursors = pump->cursors;
+	pump->claim.ncursors = pump->ncursors;
 	mktg_claim_lanes(&pump->claim, pump->cycle++);
 	limit_lanes(pump);
 	pump->nclaimed = 0;
@@ -231,8 +238,65 @@ mktg_pump_claim(Pump *pump)
 				take_row(pump, i);
 		}
 		pump->more = pump->claim.rows >= most;
+		SPI_tuptable = rows;
+		move_cursors(pump);
+	}
+	/* what came late may wait behind a cursor that found no more */
+	if (pump->claim.rows == 0 && pump->claim.ncursors > 0)
+	{
+		pump->ncursors = 0;
+		pump->more = true;
 	}
 	MemoryContextSwitchTo(previous);
+}
+
+static void
+forget_old_cursors(Pump *pump)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			kept = 0;
+
+	for (int i = 0; i < pump->ncursors; i++)
+		if (now < pump->cursors[i].until)
+			pump->cursors[kept++] = pump->cursors[i];
+	pump->ncursors = kept;
+}
+
+static MktgCursor *
+find_cursor(Pump *pump, const MktgLane *lane)
+{
+	for (int i = 0; i < pump->ncursors; i++)
+		if (pump->cursors[i].tenant_id == lane->tenant_id && pump->cursors[i].campaign_id == lane->campaign_id)
+			return &pump->cursors[i];
+	return NULL;
+}
+
+/* The search in a lane that gave many rows goes on behind the last of them. */
+static void
+move_cursors(Pump *pump)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CURSOR_MS);
+
+	for (uint64 i = 0; i < pump->claim.rows; i++)
+	{
+		const MktgLane *lane = &pump->claim.lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1];
+		MktgCursor *cursor;
+
+		if (lane->taken < LONG_LANE)
+			continue;
+		cursor = find_cursor(pump, lane);
+		if (cursor == NULL && pump->ncursors < PUMP_CURSORS)
+		{
+			cursor = &pump->cursors[pump->ncursors++];
+			cursor->tenant_id = lane->tenant_id;
+			cursor->campaign_id = lane->campaign_id;
+			cursor->until = until;
+		}
+		if (cursor == NULL)
+			continue;
+		cursor->due = (TimestampTz) mktg_int64_at(i, MKTG_CLAIMED_DUE);
+		cursor->contact_id = mktg_int64_at(i, MKTG_CLAIMED_CONTACT);
+	}
 }
 
 /* Puts a claimed row into a free slot; its values live as long as the claim. */

@@ -28,6 +28,9 @@
  */
 #define PUMP_SLOTS	(2 * MKTG_MOST_IN_FLIGHT)
 
+/* lanes that may be long at once; one more just begins at its beginning */
+#define PUMP_CURSORS	64
+
 /* An open provider, or why there is none. */
 typedef struct ProviderEntry
 {
@@ -103,6 +106,8 @@ typedef struct Pump
 	bool		sandbox_used;
 	HTAB	   *providers;
 	HTAB	   *senders;
+	int			ncursors;
+	MktgCursor	cursors[PUMP_CURSORS];	/* of the longest lanes */
 } Pump;
 
 extern Pump *mktg_pump_create(int worker);
