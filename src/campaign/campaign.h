@@ -102,8 +102,8 @@ extern uint64 mktg_apply_reports(const MktgColumns *reports);
 #define MKTG_SQL_ADDRESS(channel, c) \
 	"CASE " channel " WHEN 'email' THEN " c ".email" \
 	" WHEN 'sms' THEN " c ".phone WHEN 'whatsapp' THEN " c ".phone" \
-	" WHEN 'push' THEN " c ".attributes ->> 'push_token'" \
-	" WHEN 'webhook' THEN coalesce(" c ".attributes ->> 'webhook_url', " c ".contact_id::text)" \
+	" WHEN 'push' THEN nullif(btrim(" c ".attributes ->> 'push_token'), '')" \
+	" WHEN 'webhook' THEN coalesce(nullif(btrim(" c ".attributes ->> 'webhook_url'), ''), " c ".contact_id::text)" \
 	" ELSE " c ".contact_id::text END"
 
 /*
