@@ -1,0 +1,206 @@
+#!/usr/bin/perl
+# A provider for tests: an HTTP/1.1 server in a process of its own that writes
+# down every message it takes, with fsync, before it answers.  One process, one
+# select loop, connections kept alive.
+#
+#	stub_provider.pl LOG SEED FULL
+#
+# Prints "PORT CONTROL-PORT" and runs until it is told "quit" or the test that
+# started it is gone.  A line on the control port, "MODE=WEIGHT ...", says how
+# requests are treated from now on; each draws its mode.  Answered with "ok".
+#
+#	ok		taken, 200
+#	slow		taken at once, 200 after a second
+#	stall		taken at once, 200 after half a minute
+#	drip		taken, 200 byte by byte
+#	reset		taken, then the connection is reset
+#	garbage	taken, answered with no HTTP
+#	drop		not taken, the connection is reset
+#	429		not taken, Retry-After: 1
+#	503, 401, 410 ...	not taken, that status
+#	refuse		alone: nobody listens
+#
+# The log has a line of JSON a request: id, mode, taken, at (seconds), and with
+# FULL also headers and body.
+use strict;
+use warnings;
+use Errno qw(EAGAIN EWOULDBLOCK EINTR);
+use IO::Handle;
+use IO::Select;
+use IO::Socket::INET;
+use JSON::PP;
+use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
+use Time::HiRes qw(time);
+
+my ($log_name, $seed, $full) = @ARGV;
+my %delay = (slow => 1, stall => 30);
+my %taken = map { $_ => 1 } qw(ok slow stall drip reset garbage);
+my @modes = (['ok', 1]);
+my $total = 1;
+my $refusing = 0;
+my %connections;		# by descriptor: socket, in, out, drip, reply_at
+my $json = JSON::PP->new->canonical->latin1;
+
+open(my $log, '>>', $log_name) or die "could not open $log_name: $!";
+srand($seed);
+$SIG{PIPE} = 'IGNORE';
+
+sub listen_on
+{
+	my ($port) = @_;
+	my $socket = IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 256, ReuseAddr => 1, Blocking => 0)
+	  or die "could not listen: $!";
+	return $socket;
+}
+
+my $listener = listen_on(0);
+my $control = listen_on(0);
+my $port = $listener->sockport;
+my $select = IO::Select->new($listener, $control);
+my $parent = getppid;
+STDOUT->autoflush(1);
+print "$port ", $control->sockport, "\n";
+
+sub hang_up
+{
+	my ($c, $reset) = @_;
+	# lingering for no time makes the close a reset
+	setsockopt($c->{socket}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0)) if $reset;
+	$select->remove($c->{socket});
+	delete $connections{ fileno $c->{socket} };
+	close $c->{socket};
+}
+
+sub set_modes
+{
+	my ($line) = @_;
+	exit 0 if $line eq 'quit';
+	@modes = map { [ split /=/ ] } split ' ', $line;
+	$total = 0;
+	$total += $_->[1] for @modes;
+	my $refuse = $modes[0][0] eq 'refuse';
+	if ($refuse && !$refusing)
+	{
+		$select->remove($listener);
+		close $listener;
+		hang_up($_, 1) for grep { !$_->{control} } values %connections;
+	}
+	elsif (!$refuse && $refusing)
+	{
+		$listener = listen_on($port);
+		$select->add($listener);
+	}
+	$refusing = $refuse;
+}
+
+sub draw_mode
+{
+	my $left = rand($total);
+	for my $mode (@modes)
+	{
+		return $mode->[0] if ($left -= $mode->[1]) < 0;
+	}
+	return $modes[-1][0];
+}
+
+sub reply
+{
+	my ($status, @headers) = @_;
+	my $text = $status == 200 ? '{"ok":true}' : "stub says $status";
+	return join("\r\n", "HTTP/1.1 $status Stub", @headers, 'Content-Length: ' . length($text), '', $text);
+}
+
+# What is to be done with one whole request.
+sub handle
+{
+	my ($c, $head, $body) = @_;
+	my ($id) = $head =~ /^webhook-id:\s*(\S+)/mi;
+	my $mode = draw_mode();
+	my %entry = (id => $id, mode => $mode, taken => $taken{$mode} ? 1 : 0, at => time);
+
+	@entry{qw(headers body)} = ($head, $body) if $full;
+	print $log $json->encode(\%entry), "\n";
+	$log->flush;
+	$log->sync or die "could not fsync: $!";
+
+	if ($mode eq 'ok') { $c->{out} .= reply(200) }
+	elsif ($mode eq 'drip') { $c->{drip} = reply(200) }
+	elsif ($mode eq 'reset' || $mode eq 'drop') { hang_up($c, 1) }
+	elsif ($mode eq 'garbage') { $c->{out} .= "\0\1\2 this is no HTTP\r\n\r\n" }
+	elsif ($delay{$mode}) { $c->{reply_at} = time + $delay{$mode} }
+	elsif ($mode eq '429') { $c->{out} .= reply(429, 'Retry-After: 1') }
+	else { $c->{out} .= reply($mode) }
+}
+
+sub read_from
+{
+	my ($c) = @_;
+	my $n = sysread($c->{socket}, $c->{in}, 65536, length $c->{in});
+
+	if (!defined $n) { return if $!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR} }
+	return hang_up($c) if !$n;
+	if ($c->{control})
+	{
+		while ($c->{in} =~ s/^(.*)\n//)
+		{
+			set_modes($1);
+			$c->{out} .= "ok\n";
+		}
+	}
+	elsif ($c->{in} =~ /^(.*?)\r\n\r\n/s)
+	{
+		my $head = $1;
+		my $start = length($head) + 4;
+		my ($length) = $head =~ /^content-length:\s*(\d+)/mi;
+
+		return if length($c->{in}) < $start + ($length // 0);
+		my $body = substr($c->{in}, $start, $length // 0);
+		$c->{in} = substr($c->{in}, $start + ($length // 0));
+		handle($c, $head, $body);
+	}
+}
+
+sub write_to
+{
+	my ($c, $now) = @_;
+
+	if ($c->{reply_at} && $now >= $c->{reply_at})
+	{
+		delete $c->{reply_at};
+		$c->{out} .= reply(200);
+	}
+	$c->{out} .= substr($c->{drip}, 0, 1, '') if defined $c->{drip} && length $c->{drip};
+	return if !length $c->{out};
+	my $n = syswrite($c->{socket}, $c->{out});
+	if (defined $n) { substr($c->{out}, 0, $n, '') }
+	elsif (!$!{EAGAIN} && !$!{EINTR}) { hang_up($c) }
+}
+
+while (1)
+{
+	my $busy = grep { length $_->{out} || length($_->{drip} // '') || $_->{reply_at} } values %connections;
+	my @ready = $select->can_read($busy ? 0.002 : 1);
+
+	exit 0 if getppid != $parent;
+	for my $socket (@ready)
+	{
+		if ($socket == $listener || $socket == $control)
+		{
+			my $is_control = $socket == $control;
+			while (my $new = $socket->accept)
+			{
+				$new->blocking(0);
+				setsockopt($new, IPPROTO_TCP, TCP_NODELAY, 1);
+				$connections{ fileno $new } = { socket => $new, in => '', out => '', control => $is_control };
+				$select->add($new);
+			}
+		}
+		elsif (my $c = defined fileno $socket ? $connections{ fileno $socket } : undef)
+		{
+			read_from($c);
+		}
+	}
+	my $now = time;
+	write_to($_, $now) for values %connections;
+}
