@@ -16,23 +16,10 @@ cluster=$PWD/tmp/cluster-$name
 root=$PWD/tmp/root
 bindir=$root$("${PG_CONFIG:-pg_config}" --bindir)
 
-socket_directory()
-{
-	# a socket's path has at most 107 bytes
-	if [ ${#cluster} -le 85 ]; then
-		echo "$cluster"
-	else
-		mktemp -d "/tmp/mktg-$name.XXXXXX"
-	fi
-}
-
 stop()
 {
 	if [ -e "$cluster/data/postmaster.pid" ]; then
 		"$bindir/pg_ctl" -D "$cluster/data" -m fast -s -w stop || "$bindir/pg_ctl" -D "$cluster/data" status >&2 || true
-	fi
-	if [ -e "$cluster/socket" ] && [ "$(cat "$cluster/socket")" != "$cluster" ]; then
-		rm -rf "$(cat "$cluster/socket")"
 	fi
 }
 
@@ -41,13 +28,12 @@ start()
 	stop
 	rm -rf "$cluster"
 	(umask 077; mkdir -p "$cluster")
-	socket_directory > "$cluster/socket"
 	free_port > "$cluster/port"
 	"$bindir/initdb" -D "$cluster/data" -U postgres -A trust -E UTF8 --no-locale --no-sync \
 		> "$cluster/initdb.log" 2>&1 || { cat "$cluster/initdb.log" >&2; exit 1; }
 	{
 		echo "listen_addresses = ''"
-		echo "unix_socket_directories = '$(cat "$cluster/socket")'"
+		echo "unix_socket_directories = '$cluster'"
 		echo "port = $(cat "$cluster/port")"
 		echo "shared_preload_libraries = 'mktg'"
 		for line; do
@@ -61,6 +47,6 @@ start()
 case $action in
 	start) start "$@" ;;
 	stop) stop ;;
-	options) echo "-h $(cat "$cluster/socket") -p $(cat "$cluster/port") -U postgres" ;;
+	options) echo "-h $cluster -p $(cat "$cluster/port") -U postgres" ;;
 	*) fail "usage: scripts/cluster.sh start|stop|options NAME" ;;
 esac
