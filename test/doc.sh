@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 number=0
+status=0
 
 ask()				# STATEMENT: its rows, bare
 {
@@ -20,6 +21,7 @@ none()				# NAME FILE
 {
 	number=$((number + 1))
 	if [ -s "$2" ]; then
+		status=1
 		echo "not ok $number - $1"
 		sed 's/^/#   /' "$2"
 	else
@@ -97,3 +99,4 @@ grep -ohE '`(src|sql|test|examples|scripts|bench)/[A-Za-z0-9_./-]*`' doc/*.md | 
 none 'files the manual names are there' "$tmp/out"
 
 echo "1..$number"
+exit $status

@@ -73,7 +73,9 @@ CREATE OR REPLACE VIEW mktg.send_calendar WITH (security_invoker = true) AS
 SELECT p.tenant_id, p.send_date, p.campaign_id, c.name AS campaign_name, c.status AS campaign_status, c.channel, c.priority,
        p.batch, p.from_position, p.to_position, p.batch_size, p.queued, p.skipped, p.remaining, p.status,
        s.name AS sender, s.daily_limit AS sender_daily_limit,
-       sum(p.batch_size) OVER (PARTITION BY p.tenant_id, p.send_date, c.sender_id) AS sender_total
+       -- a paused or cancelled campaign holds nothing of a day but what it has dispatched
+       coalesce(sum(p.batch_size) FILTER (WHERE p.status = 'dispatched' OR p.status = 'planned' AND c.status = 'active')
+                OVER (PARTITION BY p.tenant_id, p.send_date, c.sender_id), 0) AS sender_total
   FROM mktg.send_schedule p
   JOIN mktg.campaign c ON c.tenant_id = p.tenant_id AND c.campaign_id = p.campaign_id
   LEFT JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id;
