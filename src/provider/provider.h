@@ -254,6 +254,12 @@ extern void mktg_transport_destroy(MktgTransport *transport);	/* drops open requ
 extern int	mktg_transport_fd(const MktgTransport *transport);	/* readable when there is something to drive */
 extern long mktg_transport_timeout_ms(const MktgTransport *transport);	/* -1: none */
 extern void mktg_transport_drive(MktgTransport *transport);
+
+/*
+ * Hangs up on everything under way, for good: each request finishes as it
+ * stands, with what is known of it.  Nothing can be started afterwards.
+ */
+extern void mktg_transport_abandon(MktgTransport *transport);
 extern int	mktg_transport_open_requests(const MktgTransport *transport);
 
 /*

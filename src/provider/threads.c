@@ -226,9 +226,8 @@ thread_main(void *data)
 	return NULL;
 }
 
-/* Ends what is under way and joins the threads. */
-static void
-end_threads(MktgThreads *threads)
+void
+mktg_threads_stop(MktgThreads *threads)
 {
 	pthread_mutex_lock(&threads->lock);
 	threads->stop = true;
@@ -243,13 +242,19 @@ end_threads(MktgThreads *threads)
 	threads->n_threads = 0;
 }
 
+MktgRequest *
+mktg_threads_unbegun(MktgThreads *threads)
+{
+	return mktg_queue_take(&threads->waiting);
+}
+
 /* exit(), whoever called it: a child that was forked has no such threads */
 static void
 at_exit(void)
 {
 	for (MktgThreads *threads = all_sets; threads != NULL; threads = threads->next)
 		if (threads->process == getpid())
-			end_threads(threads);
+			mktg_threads_stop(threads);
 }
 
 /*
@@ -264,7 +269,7 @@ mktg_threads_destroy(MktgThreads *threads)
 
 	if (threads == NULL)
 		return;
-	end_threads(threads);
+	mktg_threads_stop(threads);
 	for (MktgThreads **link = &all_sets; *link != NULL; link = &(*link)->next)
 		if (*link == threads)
 		{

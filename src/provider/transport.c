@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -389,6 +390,17 @@ complete(MktgTransport *transport, MktgRequest *request, CURLcode result)
 	mktg_queue_add(&transport->finished, request);
 }
 
+/* Takes a request out of the multi handle. */
+static void
+remove_from_multi(MktgTransport *transport, MktgRequest *request)
+{
+	MktgRequest *last = transport->running[--transport->n_running];
+
+	(void) curl_multi_remove_handle(transport->multi, request->easy);
+	transport->running[request->running_at] = last;
+	last->running_at = request->running_at;
+}
+
 /* Takes what libcurl has finished. */
 static void
 take_finished(MktgTransport *transport)
@@ -402,17 +414,13 @@ take_finished(MktgTransport *transport)
 		CURL	   *easy = message->easy_handle;
 		char	   *private = NULL;
 		MktgRequest *request;
-		MktgRequest *last;
 
 		if (message->msg != CURLMSG_DONE ||
 			curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private) != CURLE_OK)
 			continue;
 		request = (MktgRequest *) private;
 		/* "message" is gone after this */
-		(void) curl_multi_remove_handle(transport->multi, easy);
-		last = transport->running[--transport->n_running];
-		transport->running[request->running_at] = last;
-		last->running_at = request->running_at;
+		remove_from_multi(transport, request);
 		complete(transport, request, result);
 	}
 }
@@ -481,6 +489,37 @@ mktg_transport_drive(MktgTransport *transport)
 		complete(transport, request, request->result);
 
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* The request ends with what is known of it now. */
+static void
+cut_short(MktgTransport *transport, MktgRequest *request, CURLcode result)
+{
+	if (request->error[0] == '\0')
+		snprintf(request->error, sizeof(request->error), "the sending process was told to end");
+	complete(transport, request, result);
+}
+
+void
+mktg_transport_abandon(MktgTransport *transport)
+{
+	MktgRequest *request;
+
+	while (transport->n_running > 0)
+	{
+		request = transport->running[0];
+		remove_from_multi(transport, request);
+		cut_short(transport, request, CURLE_ABORTED_BY_CALLBACK);
+	}
+	while ((request = mktg_queue_take(&transport->starting)) != NULL)
+		fail_unsent(transport, request, "not sent: the sending process was told to end");
+	if (transport->threads == NULL)
+		return;
+	mktg_threads_stop(transport->threads);
+	while ((request = mktg_threads_finished(transport->threads)) != NULL)
+		cut_short(transport, request, request->result);
+	while ((request = mktg_threads_unbegun(transport->threads)) != NULL)
+		fail_unsent(transport, request, "not sent: the sending process was told to end");
 }
 
 int

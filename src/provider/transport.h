@@ -56,6 +56,12 @@ extern bool mktg_threads_start(MktgThreads *threads, MktgRequest *request);
 /* the next request that is done, its result set; NULL if there is none */
 extern MktgRequest *mktg_threads_finished(MktgThreads *threads);
 
+/* ends its requests, which then come out as finished, and joins its threads */
+extern void mktg_threads_stop(MktgThreads *threads);
+
+/* the next request that never began, once they have stopped; NULL if there is none */
+extern MktgRequest *mktg_threads_unbegun(MktgThreads *threads);
+
 /* notes the request's socket, so that its wait can be ended from outside */
 extern bool mktg_threads_prepare(MktgRequest *request);
 extern void mktg_threads_hang_up(MktgRequest *request);
