@@ -55,6 +55,10 @@ extern int no_such_variable
 
 /* 16 has one check for all classes of objects; here it serves relations */
 #define object_ownercheck(classid, objectid, role)	pg_class_ownercheck(objectid, role)
+#define mktg_owns_database(database, role)	pg_database_ownercheck(database, role)
+#else
+/* of catalog/pg_database.h and utils/acl.h */
+#define mktg_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
 #endif
 
 /* The running transaction, told apart from the backend's earlier ones. */

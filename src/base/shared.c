@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -27,12 +28,14 @@
 #include "base/compat.h"
 #include "base/shared.h"
 
-/* how long a dropped database's worker is kept away */
+/* how long the worker of a database that is to be dropped is kept away */
 #define BAN_MS	30000
 
 typedef struct MktgShared
 {
 	LWLock	   *lock;
+	int			launcher_pid;
+	pg_atomic_uint32 wakes[MKTG_MAX_DATABASES];	/* wake-ups so far; latches are set for other reasons too */
 	MktgWorkerSlot slots[MKTG_MAX_DATABASES];
 } MktgShared;
 
@@ -83,6 +86,8 @@ attach_memory(void)
 	{
 		memset(shared, 0, sizeof(MktgShared));
 		shared->lock = &GetNamedLWLockTranche("mktg")->lock;
+		for (int i = 0; i < MKTG_MAX_DATABASES; i++)
+			pg_atomic_init_u32(&shared->wakes[i], 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -125,10 +130,25 @@ wake_on_commit(XactEvent event, void *arg)
 	wake_wanted = false;
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < MKTG_MAX_DATABASES; i++)
-		if (shared->slots[i].database_oid == MyDatabaseId)
-			pid = shared->slots[i].pid;
+	{
+		if (shared->slots[i].database_oid != MyDatabaseId)
+			continue;
+		pid = shared->slots[i].pid;
+		pg_atomic_fetch_add_u32(&shared->wakes[i], 1);
+	}
 	LWLockRelease(shared->lock);
 	wake_pid(pid);
+}
+
+bool
+mktg_slot_woken(int n)
+{
+	static uint32 seen = 0;
+	uint32		wakes = pg_atomic_read_u32(&shared->wakes[n]);
+	bool		woken = wakes != seen;
+
+	seen = wakes;
+	return woken;
 }
 
 bool
@@ -194,35 +214,78 @@ mktg_slot_set(int n, Oid database_oid, int pid, MktgWorkerState state, const cha
 }
 
 void
-mktg_evict_worker(const char *database, int timeout_ms)
+mktg_launcher_set(int pid)
 {
-	TimestampTz started = GetCurrentTimestamp();
-	int			found = -1;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->launcher_pid = pid;
+	LWLockRelease(shared->lock);
+}
+
+int
+mktg_launcher_pid(void)
+{
+	int			pid = 0;
 
 	if (shared == NULL)
-		return;
+		return 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	pid = shared->launcher_pid;
+	LWLockRelease(shared->lock);
+	return pid;
+}
+
+/* Sets when the worker of a database may start again, 0 for now; its slot, or -1. */
+static int
+set_ban(const char *database, TimestampTz until)
+{
+	int			found = -1;
+
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MKTG_MAX_DATABASES; i++)
 	{
 		if (strcmp(NameStr(shared->slots[i].database), database) != 0)
 			continue;
 		found = i;
-		shared->slots[i].banned_until = TimestampTzPlusMilliseconds(started, BAN_MS);
+		shared->slots[i].banned_until = until;
+		shared->slots[i].anew = until == 0;
 	}
 	LWLockRelease(shared->lock);
+	return found;
+}
 
-	while (found >= 0)
+void
+mktg_evict_worker(const char *database, int timeout_ms)
+{
+	TimestampTz started = GetCurrentTimestamp();
+	int			found;
+	MktgWorkerSlot slot;
+
+	if (shared == NULL)
+		return;
+	found = set_ban(database, TimestampTzPlusMilliseconds(started, BAN_MS));
+	while (found >= 0 && mktg_worker_slot(found, &slot) && slot.pid != 0 &&
+		   BackendPidGetProc(slot.pid) != NULL &&
+		   !TimestampDifferenceExceeds(started, GetCurrentTimestamp(), timeout_ms))
 	{
-		MktgWorkerSlot slot;
-
-		if (!mktg_worker_slot(found, &slot) || slot.pid == 0 ||
-			BackendPidGetProc(slot.pid) == NULL ||
-			TimestampDifferenceExceeds(started, GetCurrentTimestamp(), timeout_ms))
-			break;
 		kill(slot.pid, SIGTERM);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+void
+mktg_readmit_worker(const char *database)
+{
+	if (shared != NULL)
+		(void) set_ban(database, 0);
+}
+
+void
+mktg_slot_seen(int n)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->slots[n].anew = false;
+	LWLockRelease(shared->lock);
 }

@@ -37,7 +37,8 @@ typedef struct MktgWorkerSlot
 	int			pid;			/* 0: not running */
 	MktgWorkerState state;
 	char		note[128];		/* why it idles, in words */
-	TimestampTz banned_until;	/* not started again before: DROP DATABASE is at work */
+	TimestampTz banned_until;	/* not started again before: the database must be free of sessions */
+	bool		anew;			/* what kept it from starting may be gone: no more delay */
 } MktgWorkerSlot;
 
 extern void mktg_shared_init(void);
@@ -53,11 +54,19 @@ extern bool mktg_worker_slot(int n, MktgWorkerSlot *copy);
 extern int	mktg_slot_for(const char *database);	/* claims a free one; -1 if full */
 extern void mktg_slot_release(int n);
 extern void mktg_slot_set(int n, Oid database_oid, int pid, MktgWorkerState state, const char *note);
+extern bool mktg_slot_woken(int n);	/* a backend has woken the worker since it asked last */
+extern void mktg_launcher_set(int pid);	/* 0: it has ended */
+extern int	mktg_launcher_pid(void);
 
 /*
  * Ends the worker of a database and keeps it away for a while, so that the
- * database can be dropped; waits until it is gone or "timeout_ms" has passed.
+ * database can be dropped or renamed; waits until it is gone or "timeout_ms"
+ * has passed.
  */
 extern void mktg_evict_worker(const char *database, int timeout_ms);
+
+/* It may come back at once. */
+extern void mktg_readmit_worker(const char *database);
+extern void mktg_slot_seen(int n);	/* the launcher has taken note of that */
 
 #endif

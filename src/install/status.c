@@ -22,6 +22,7 @@
 
 static void report(FunctionCallInfo fcinfo, const char *check, bool ok, const char *detail);
 static void report_workers(FunctionCallInfo fcinfo);
+static const char *why_no_worker(void);
 static void report_queue(FunctionCallInfo fcinfo);
 static void report_failures(FunctionCallInfo fcinfo);
 
@@ -92,9 +93,19 @@ report_workers(FunctionCallInfo fcinfo)
 			   psprintf("pid %d", slot.pid));
 	}
 	if (!own_seen)
-		report(fcinfo, psprintf("worker %s", own), false,
-			   mktg_shared_ready() ? "none; the setting mktg.databases does not name this database" :
-			   "none; mktg is not preloaded");
+		report(fcinfo, psprintf("worker %s", own), false, why_no_worker());
+}
+
+static const char *
+why_no_worker(void)
+{
+	if (!mktg_shared_ready())
+		return "none; mktg is not preloaded";
+	if (RecoveryInProgress())
+		return "none; this server is a standby";
+	if (mktg_launcher_pid() == 0)
+		return "none; the launcher does not run: raise max_worker_processes, or see the server log";
+	return "none; the setting mktg.databases does not name this database";
 }
 
 static void

@@ -4,8 +4,9 @@
  *		Keeps one worker running for each database that mktg.databases names.
  *
  * The launcher itself is connected to none, so it holds up no DROP DATABASE;
- * a worker that holds one up is ended before the command runs.  A worker that
- * fails is started again after a delay that doubles from 1 s to 5 min.
+ * a worker that would hold up a command that wants its database for itself is
+ * ended before the command runs.  A worker that fails is started again after a
+ * delay that doubles from 1 s to 5 min.
  *
  * IDENTIFICATION
  *		src/worker/launcher.c
@@ -16,6 +17,9 @@
 
 #include <signal.h>
 
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
@@ -55,12 +59,14 @@ char	   *mktg_databases = NULL;
 int			mktg_max_in_flight = 64;
 
 static Charge charges[MKTG_MAX_DATABASES];
+static bool slots_missing = false;	/* a database found no free slot */
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 static bool check_databases(char **newval, void **extra, GucSource source);
-static void evict_before_drop(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
-							  ProcessUtilityContext context, ParamListInfo params,
-							  QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion);
+static void make_way(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
+					 ProcessUtilityContext context, ParamListInfo params,
+					 QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion);
+static void forget_launcher(int code, Datum arg);
 static void read_wanted(void);
 static void look_after(int n, TimestampTz now);
 static void start_worker(int n, const char *database, TimestampTz now);
@@ -120,19 +126,73 @@ mktg_launcher_init(void)
 	RegisterBackgroundWorker(&worker);
 
 	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = evict_before_drop;
+	ProcessUtility_hook = make_way;
 }
 
-/* In the backend that drops a database. */
-static void
-evict_before_drop(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
-				  ProcessUtilityContext context, ParamListInfo params,
-				  QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion)
+/* The value of an option in a statement about databases; NULL without it. */
+static const char *
+option_value(List *options, const char *name)
 {
-	if (IsA(pstmt->utilityStmt, DropdbStmt))
-		mktg_evict_worker(castNode(DropdbStmt, pstmt->utilityStmt)->dbname, EVICT_MS);
-	(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
-		(pstmt, query_string, read_only_tree, context, params, query_env, dest, completion);
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/* The database in which a statement suffers no other session; NULL if there is none. */
+static const char *
+wanted_alone(Node *statement)
+{
+	if (IsA(statement, DropdbStmt))
+		return castNode(DropdbStmt, statement)->dbname;
+	if (IsA(statement, CreatedbStmt))
+		return option_value(castNode(CreatedbStmt, statement)->options, "template");
+	if (IsA(statement, RenameStmt) && castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE)
+		return castNode(RenameStmt, statement)->subname;
+	if (IsA(statement, AlterDatabaseStmt) &&
+		option_value(castNode(AlterDatabaseStmt, statement)->options, "tablespace") != NULL)
+		return castNode(AlterDatabaseStmt, statement)->dbname;
+	return NULL;
+}
+
+/* Hook of utility statements, in the backend that runs one. */
+static void
+make_way(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
+		 ProcessUtilityContext context, ParamListInfo params,
+		 QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *completion)
+{
+	ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
+	Node	   *statement = pstmt->utilityStmt;
+	const char *database = wanted_alone(statement);
+	Oid			oid = database == NULL ? InvalidOid : get_database_oid(database, true);
+
+	/* whoever will be refused must not stop delivery either */
+	if (!OidIsValid(oid) || !mktg_owns_database(oid, GetUserId()))
+		next(pstmt, query_string, read_only_tree, context, params, query_env, dest, completion);
+	else
+	{
+		mktg_evict_worker(database, EVICT_MS);
+		PG_TRY();
+		{
+			next(pstmt, query_string, read_only_tree, context, params, query_env, dest, completion);
+		}
+		PG_CATCH();
+		{
+			mktg_readmit_worker(database);
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		if (!IsA(statement, DropdbStmt))
+			mktg_readmit_worker(database);
+	}
+	if (IsA(statement, CreatedbStmt))
+		mktg_readmit_worker(castNode(CreatedbStmt, statement)->dbname);
 }
 
 void
@@ -142,6 +202,8 @@ mktg_launcher_main(Datum main_arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
+	before_shmem_exit(forget_launcher, (Datum) 0);
+	mktg_launcher_set(MyProcPid);
 	read_wanted();
 
 	for (;;)
@@ -158,8 +220,19 @@ mktg_launcher_main(Datum main_arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			read_wanted();
+			/* whatever was in the way may have been mended */
+			for (int i = 0; i < MKTG_MAX_DATABASES; i++)
+				charges[i].next_start = 0;
 		}
+		else if (slots_missing)
+			read_wanted();
 	}
+}
+
+static void
+forget_launcher(int code, Datum arg)
+{
+	mktg_launcher_set(0);
 }
 
 /* Gives each database of the setting a slot. */
@@ -170,6 +243,7 @@ read_wanted(void)
 	List	   *names = NIL;
 	ListCell   *cell;
 
+	slots_missing = false;
 	for (int i = 0; i < MKTG_MAX_DATABASES; i++)
 		charges[i].wanted = false;
 	if (SplitIdentifierString(copy, ',', &names))
@@ -178,10 +252,13 @@ read_wanted(void)
 		{
 			int			n = mktg_slot_for((char *) lfirst(cell));
 
+			/* those of databases no longer named become free in a moment */
 			if (n < 0)
+			{
+				slots_missing = true;
 				continue;
+			}
 			charges[n].wanted = true;
-			charges[n].next_start = 0;
 		}
 	}
 	list_free(names);
@@ -216,8 +293,17 @@ look_after(int n, TimestampTz now)
 					(errmsg("mktg worker of database \"%s\" has ended, next start in %d s",
 							NameStr(slot.database), charge->delay_ms / 1000)));
 	}
+	if (slot.anew)
+	{
+		charge->delay_ms = 0;
+		charge->next_start = 0;
+		mktg_slot_seen(n);
+	}
 	if (!charge->wanted)
+	{
 		mktg_slot_release(n);
+		memset(charge, 0, sizeof(*charge));
+	}
 	else if (now >= charge->next_start && now >= slot.banned_until)
 		start_worker(n, NameStr(slot.database), now);
 }
