@@ -31,22 +31,15 @@ typedef struct Place
 {
 	int64		system_identifier;
 	int32		timeline;
-	char	   *host;
+	Oid			database;
+	const char *data_directory;
+	const char *host;
 } Place;
 
 static bool rearm_on_promote = false;
 
-static MktgQuery arm_query = MKTG_QUERY("INSERT INTO mktg.delivery_arming AS a"
-										" (system_identifier, timeline, database_oid, data_directory, host)"
-										" VALUES ($1, $2, $3, $4, $5)"
-										" ON CONFLICT (singleton) DO UPDATE SET"
-										" (system_identifier, timeline, database_oid, data_directory, host, armed_at, armed_by) ="
-										" (excluded.system_identifier, excluded.timeline, excluded.database_oid,"
-										"  excluded.data_directory, excluded.host, excluded.armed_at, excluded.armed_by)",
-										INT8OID, INT4OID, OIDOID, TEXTOID, TEXTOID);
-
 static void find_place(Place *place);
-static void arm(const Place *place);
+static bool read_armed(Place *place);
 
 PG_FUNCTION_INFO_V1(mktg_arm_delivery);
 PG_FUNCTION_INFO_V1(mktg_disarm_delivery);
@@ -93,78 +86,93 @@ find_place(Place *place)
 {
 	place->system_identifier = (int64) GetSystemIdentifier();
 	place->timeline = (int32) GetWALInsertionTimeLine();
+	place->database = MyDatabaseId;
+	place->data_directory = DataDir;
 	place->host = find_host();
 }
 
-static void
-arm(const Place *place)
+/* The place delivery is armed for; false if for none. */
+static bool
+read_armed(Place *place)
 {
-	mktg_call(&arm_query,
-			  MKTG_INT64(place->system_identifier),
-			  MKTG_INT32(place->timeline),
-			  MKTG_ARG(ObjectIdGetDatum(MyDatabaseId)),
-			  MKTG_TEXT(DataDir),
-			  MKTG_TEXT(place->host));
-	mktg_wake_at_commit();
+	static MktgQuery query = MKTG_QUERY("SELECT system_identifier, timeline, database_oid, data_directory, host"
+										" FROM mktg.delivery_arming");
+	bool		isnull;
+
+	if (mktg_run(&query, NULL) == 0)
+		return false;
+	place->system_identifier = mktg_int64_at(0, 1);
+	place->timeline = mktg_int32_at(0, 2);
+	place->database = DatumGetObjectId(mktg_value_at(0, 3, &isnull));
+	place->data_directory = mktg_text_at(0, 4);
+	place->host = mktg_text_at(0, 5);
+	return true;
 }
 
 void
 mktg_arm_here(void)
 {
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.delivery_arming AS a"
+										" (system_identifier, timeline, database_oid, data_directory, host)"
+										" VALUES ($1, $2, $3, $4, $5)"
+										" ON CONFLICT (singleton) DO UPDATE SET"
+										" (system_identifier, timeline, database_oid, data_directory, host, armed_at, armed_by) ="
+										" (excluded.system_identifier, excluded.timeline, excluded.database_oid,"
+										"  excluded.data_directory, excluded.host, excluded.armed_at, excluded.armed_by)",
+										INT8OID, INT4OID, OIDOID, TEXTOID, TEXTOID);
 	Place		here;
 
 	find_place(&here);
-	arm(&here);
+	mktg_call(&query, MKTG_INT64(here.system_identifier), MKTG_INT32(here.timeline),
+			  MKTG_ARG(ObjectIdGetDatum(here.database)), MKTG_TEXT(here.data_directory), MKTG_TEXT(here.host));
+	mktg_wake_at_commit();
 }
 
 bool
 mktg_delivery_armed(const char **why)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT system_identifier, timeline, database_oid, data_directory, host"
-										" FROM mktg.delivery_arming");
 	Place		here;
-	int64		system_identifier;
-	int32		timeline;
-	Oid			database;
-	bool		isnull;
-	bool		same_directory;
-	bool		same_host;
+	Place		armed;
 
 	*why = NULL;
 	if (RecoveryInProgress())
-	{
 		*why = "standby";
-		return false;
-	}
-	if (mktg_run(&query, NULL) == 0)
-	{
+	else if (!read_armed(&armed))
 		*why = "not armed; mktg.arm_delivery() arms it";
+	if (*why != NULL)
 		return false;
-	}
-	find_place(&here);
-	system_identifier = mktg_int64_at(0, 1);
-	timeline = mktg_int32_at(0, 2);
-	database = DatumGetObjectId(mktg_value_at(0, 3, &isnull));
-	same_directory = strcmp(mktg_text_at(0, 4), DataDir) == 0;
-	same_host = strcmp(mktg_text_at(0, 5), here.host) == 0;
 
-	if (system_identifier != here.system_identifier)
+	find_place(&here);
+	if (armed.system_identifier != here.system_identifier)
 		*why = "armed for another cluster";
-	else if (database != MyDatabaseId)
+	else if (armed.database != here.database)
 		*why = "armed for another database";
-	else if (timeline < here.timeline && rearm_on_promote)
-	{
-		ereport(LOG,
-				(errmsg("mktg arms delivery after promotion to timeline %d", here.timeline)));
-		arm(&here);
-	}
-	else if (timeline != here.timeline)
+	else if (armed.timeline != here.timeline)
 		*why = "armed for another timeline: promoted or restored";
-	else if (!same_directory)
+	else if (strcmp(armed.data_directory, here.data_directory) != 0)
 		*why = "armed for another data directory";
-	else if (!same_host)
+	else if (strcmp(armed.host, here.host) != 0)
 		*why = "armed for another host";
 	return *why == NULL;
+}
+
+/* Directory and host differ after a failover, so they are not asked for. */
+bool
+mktg_rearm_promoted(void)
+{
+	Place		here;
+	Place		armed;
+
+	if (!rearm_on_promote || RecoveryInProgress() || !read_armed(&armed))
+		return false;
+	find_place(&here);
+	if (armed.system_identifier != here.system_identifier || armed.database != here.database ||
+		armed.timeline >= here.timeline)
+		return false;
+	ereport(LOG,
+			(errmsg("mktg arms delivery after promotion to timeline %d", here.timeline)));
+	mktg_arm_here();
+	return true;
 }
 
 /*

@@ -13,11 +13,14 @@
 
 #include "postgres.h"
 
-/*
- * May this place send?  Within SPI.  If not, *why says so in words.  Where the
- * setting mktg.rearm_on_promote allows it, a promotion arms anew.
- */
+/* May this place send?  Within SPI.  If not, *why says so in words. */
 extern bool mktg_delivery_armed(const char **why);
+
+/*
+ * Arms this place if it is armed for an earlier timeline of this database and
+ * the setting mktg.rearm_on_promote allows it.  Within SPI; the worker's part.
+ */
+extern bool mktg_rearm_promoted(void);
 
 /* Arms this place and no other.  Within SPI. */
 extern void mktg_arm_here(void);
