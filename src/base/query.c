@@ -77,6 +77,12 @@ mktg_schema_ready(const char **detail)
 	if (snapshot_pushed)
 		PopActiveSnapshot();
 
+	/* the view depends on the extension, as the triggers do, and goes where they go */
+	if (version == MKTG_SCHEMA_VERSION && !OidIsValid(get_relname_relid("recipient", namespace_oid)))
+	{
+		*detail = "the schema without its triggers and views, which DROP EXTENSION took";
+		return false;
+	}
 	if (version != MKTG_SCHEMA_VERSION)
 	{
 		*detail = psprintf("schema version %d, library knows version %d",
