@@ -52,6 +52,8 @@ COMMENT ON COLUMN mktg.outbox.attempt IS 'attempts begun; commits before the req
 COMMENT ON COLUMN mktg.outbox.deaths IS 'workers that died while they held this row';
 -- contact_id makes the order total, so that a worker can go on where it stopped.
 CREATE INDEX outbox_waiting ON mktg.outbox (tenant_id, campaign_id, due, contact_id) WHERE lease IS NULL;
+-- Rows that wait for another attempt: free of the sender's daily limit.
+CREATE INDEX outbox_begun ON mktg.outbox (tenant_id, campaign_id, due) WHERE lease IS NULL AND attempt > 0;
 -- Rows a worker died with; hardly ever any.
 CREATE INDEX outbox_suspect ON mktg.outbox (due) WHERE lease IS NULL AND deaths > 0;
 

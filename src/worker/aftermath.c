@@ -23,6 +23,7 @@
 
 static const Oid failure_types[] = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+static const Oid refund_types[] = {INT8OID, INT8OID, DATEOID};
 static const Oid sandbox_types[] = {
 	INT8OID, INT8OID, INT8OID, TEXTOID, INT2OID, TEXTOID, TEXTOID, TEXTOID,
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID
@@ -34,6 +35,7 @@ mktg_aftermath_begin(Aftermath *aftermath)
 	aftermath->failures = (MktgColumns) MKTG_COLUMNS(failure_types);
 	aftermath->suppressions = (MktgColumns) MKTG_COLUMNS(suppression_types);
 	aftermath->sandbox = (MktgColumns) MKTG_COLUMNS(sandbox_types);
+	aftermath->refunds = (MktgColumns) MKTG_COLUMNS(refund_types);
 }
 
 void
@@ -91,6 +93,17 @@ mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot)
 					 });
 }
 
+/* A first attempt that was given back has used nothing of the sender's day. */
+void
+mktg_aftermath_refund(Aftermath *aftermath, const Slot *slot)
+{
+	mktg_columns_add(&aftermath->refunds, (MktgArg[])
+					 {
+						 MKTG_INT64(slot->sender->key.tenant_id), MKTG_INT64(slot->sender->key.sender_id),
+						 MKTG_DATE(slot->day)
+					 });
+}
+
 void
 mktg_aftermath_store(const Aftermath *aftermath)
 {
@@ -115,10 +128,17 @@ mktg_aftermath_store(const Aftermath *aftermath)
 		"   subject, html, body, outcome, sent_at, report) ON CONFLICT DO NOTHING",
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
+	static MktgQuery refund_query = MKTG_QUERY(
+		"UPDATE mktg.sender_state s SET used = greatest(s.used - r.n, 0)"
+		"  FROM (SELECT tenant_id, sender_id, day, count(*)::integer AS n FROM unnest($1, $2, $3)"
+		"   AS u (tenant_id, sender_id, day) GROUP BY 1, 2, 3) r"
+		"  WHERE s.tenant_id = r.tenant_id AND s.sender_id = r.sender_id AND s.day = r.day",
+		INT8ARRAYOID, INT8ARRAYOID, DATEARRAYOID);
 
 	mktg_run_columns(&failure_query, &aftermath->failures);
 	mktg_run_columns(&suppression_query, &aftermath->suppressions);
 	mktg_run_columns(&sandbox_query, &aftermath->sandbox);
+	mktg_run_columns(&refund_query, &aftermath->refunds);
 }
 
 uint64

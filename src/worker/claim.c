@@ -7,7 +7,10 @@
  * status, consent and suppression are read in the statement that leases, so
  * a pause or an unsubscribe committed before it always wins.  A sender's caps
  * are kept in one row that every claim locks, so they hold for any number of
- * workers and over restarts.
+ * workers and over restarts.  A day's limit counts first attempts; a retry is
+ * free, for its contact has been counted.
+ *
+ * What is sent is what RETURNING says was leased, and nothing else.
  *
  * Rows are taken lane by lane, a lane being a running campaign: those of a
  * paused campaign cost nothing, however many wait.
@@ -28,13 +31,19 @@
 #include "campaign/campaign.h"
 #include "worker/claim.h"
 
+/* Rows of lane "l" that wait and are due, suspects or others. */
+#define WAITING_ROWS	"SELECT o.ctid AS tid, o.contact_id, o.ref, o.due FROM mktg.outbox o" \
+	" WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL" \
+	" AND o.due <= $6 AND (o.deaths > 0) = $9"
+
 /* What a sender may still take, and has taken in this claim. */
 typedef struct Allowance
 {
 	const MktgLane *lane;		/* any lane of the sender */
 	int32		used;
 	double		tokens;
-	int			left;
+	int			left;			/* rows, by the rate */
+	int			first_left;		/* first attempts, by the day's limit */
 	int			first_attempts;
 	int			attempts;
 } Allowance;
@@ -69,12 +78,6 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 		" WHERE c.status = 'active' ORDER BY c.priority DESC, c.tenant_id, c.campaign_id",
 		TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID);
 	static const Oid cursor_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
-	static MktgQuery suspect_query = MKTG_QUERY(
-		/* OFFSET keeps the join out: only the index of suspects serves the inner part */
-		"SELECT FROM (SELECT tenant_id, campaign_id FROM mktg.outbox"
-		"   WHERE lease IS NULL AND deaths > 0 AND due <= $1 OFFSET 0) o"
-		" JOIN mktg.campaign c ON c.tenant_id = o.tenant_id AND c.campaign_id = o.campaign_id AND c.status = 'active' LIMIT 1",
-		TIMESTAMPTZOID);
 	MktgColumns cursors = MKTG_COLUMNS(cursor_types);
 	uint64		count;
 
@@ -87,7 +90,6 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 	claim->now = mktg_now();
 	claim->next_due = 0;
 	claim->rows = 0;
-	claim->suspects = mktg_call(&suspect_query, MKTG_TIME(claim->now)) > 0;
 	count = mktg_call(&query, MKTG_TIME(claim->now),
 					  mktg_columns_array(&cursors, 0), mktg_columns_array(&cursors, 1),
 					  mktg_columns_array(&cursors, 2), mktg_columns_array(&cursors, 3));
@@ -104,6 +106,29 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 			claim->next_due = lane->due;
 	}
 	rotate_equals(claim, rotation);
+}
+
+bool
+mktg_claim_suspects_wait(const MktgClaim *claim)
+{
+	/* OFFSET keeps the join out: only the index of suspects serves the inner part */
+	static MktgQuery query = MKTG_QUERY(
+		"SELECT FROM (SELECT tenant_id, campaign_id FROM mktg.outbox"
+		"   WHERE lease IS NULL AND deaths > 0 AND due <= $3 OFFSET 0) o"
+		" JOIN unnest($1, $2) AS l (tenant_id, campaign_id)"
+		"  ON o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id LIMIT 1",
+		INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID);
+	static const Oid lane_types[] = {INT8OID, INT8OID};
+	MktgColumns lanes = MKTG_COLUMNS(lane_types);
+
+	for (int i = 0; i < claim->nlanes; i++)
+		if (claim->lanes[i].room > 0)
+			mktg_columns_add(&lanes, (MktgArg[])
+							 {
+								 MKTG_INT64(claim->lanes[i].tenant_id), MKTG_INT64(claim->lanes[i].campaign_id)
+							 });
+	return lanes.n > 0 && mktg_call(&query, mktg_columns_array(&lanes, 0), mktg_columns_array(&lanes, 1),
+									MKTG_TIME(claim->now)) > 0;
 }
 
 static void
@@ -186,6 +211,7 @@ lock_allowances(MktgClaim *claim, int *count)
 		MktgLane   *lane = &claim->lanes[i];
 		Allowance  *allowance;
 
+		lane->first_room = lane->room;
 		if (!limited(lane) || lane->room <= 0)
 			continue;
 		allowance = find_allowance(list, *count, lane);
@@ -198,6 +224,8 @@ lock_allowances(MktgClaim *claim, int *count)
 		/* lanes of one sender share what is left of it */
 		lane->room = Min(lane->room, allowance->left);
 		allowance->left -= lane->room;
+		lane->first_room = Min(lane->room, allowance->first_left);
+		allowance->first_left -= lane->first_room;
 	}
 	return list;
 }
@@ -229,11 +257,10 @@ load_allowance(Allowance *allowance, MktgClaim *claim)
 	allowance->used = mktg_int32_at(0, 1);
 	allowance->tokens = DatumGetFloat8(mktg_value_at(0, 2, &isnull));
 	allowance->left = INT_MAX;
-	if (lane->daily_limit > 0)
-		allowance->left = Max(lane->daily_limit - allowance->used, 0);
+	allowance->first_left = lane->daily_limit > 0 ? Max(lane->daily_limit - allowance->used, 0) : INT_MAX;
 	if (lane->rate > 0)
 	{
-		allowance->left = Min(allowance->left, (int) floor(allowance->tokens));
+		allowance->left = (int) Min(floor(allowance->tokens), INT_MAX);
 		if (allowance->tokens < 1)
 		{
 			TimestampTz refilled = claim->now + (int64) ((1 - allowance->tokens) / lane->rate * USECS_PER_SEC);
@@ -247,36 +274,43 @@ load_allowance(Allowance *allowance, MktgClaim *claim)
 void
 mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 {
+	/*
+	 * In a lane that is split, rows that have had their first attempt are
+	 * looked for apart, so that they need not wait behind those that may not.
+	 */
 	static MktgQuery query = MKTG_QUERY(
-		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.channel, l.type, q.tid, q.contact_id, q.ref, q.attempt, q.due"
+		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.channel, l.type, q.tid, q.contact_id, q.ref, q.due"
 		/* sorted within, so that no join changes the order of the lanes */
-		"   FROM (SELECT u.lane, u.room, u.after_due, u.after_contact, k.tenant_id, k.campaign_id, k.channel, k.type"
-		"     FROM unnest($1, $2, $3, $9, $10) WITH ORDINALITY"
-		"       AS u (tenant_id, campaign_id, room, after_due, after_contact, lane)"
+		"   FROM (SELECT u.lane, u.room, u.again, u.after_due, u.after_contact, k.tenant_id, k.campaign_id, k.channel, k.type"
+		"     FROM unnest($1, $2, $3, $4, $10, $11) WITH ORDINALITY"
+		"       AS u (tenant_id, campaign_id, room, again, after_due, after_contact, lane)"
 		"     JOIN mktg.campaign k ON k.tenant_id = u.tenant_id AND k.campaign_id = u.campaign_id AND k.status = 'active'"
 		"     ORDER BY u.lane) l"
-		"   CROSS JOIN LATERAL (SELECT o.ctid AS tid, o.contact_id, o.ref, o.attempt, o.due FROM mktg.outbox o"
-		"     WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL"
-		"      AND o.due <= $5 AND (o.due, o.contact_id) >= (l.after_due, l.after_contact) AND (o.deaths > 0) = $8"
-		"     ORDER BY o.due, o.contact_id LIMIT l.room FOR UPDATE SKIP LOCKED) q LIMIT $4),"
+		"   CROSS JOIN LATERAL (SELECT * FROM (" WAITING_ROWS " AND (o.attempt = 0 OR l.again = 0)"
+		"      AND (o.due, o.contact_id) >= (l.after_due, l.after_contact)"
+		"     ORDER BY o.due, o.contact_id LIMIT l.room FOR UPDATE SKIP LOCKED) any_row"
+		"    UNION ALL SELECT * FROM (" WAITING_ROWS " AND o.attempt > 0"
+		"     ORDER BY o.due LIMIT l.again FOR UPDATE SKIP LOCKED) begun_row) q LIMIT $5),"
 		" g AS MATERIALIZED (SELECT c.*, m.address, m.variables, p.external_id, p.email, p.phone, p.name, p.language,"
 		"    p.country, p.city, p.tier, p.attributes,"
 		"    CASE WHEN m.contact_id IS NULL OR m.status <> 'queued' THEN 'gone' ELSE " MKTG_SQL_GATE("m", "c", "p") " END AS reason"
 		"   FROM c LEFT JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id"
 		"     AND m.contact_id = c.contact_id AND m.ref = c.ref"
 		"   LEFT JOIN mktg.contact p ON p.tenant_id = c.tenant_id AND p.contact_id = c.contact_id),"
-		/* the rows are locked, so they stay where they are */
-		" leased AS (UPDATE mktg.outbox o SET lease = $6, worker = $7, attempt = o.attempt + 1"
-		"   FROM g WHERE o.ctid = g.tid AND g.reason IS NULL),"
-		" dropped AS (DELETE FROM mktg.outbox o USING g WHERE o.ctid = g.tid AND g.reason IS NOT NULL),"
-		" skipped AS (UPDATE mktg.message m SET status = 'skipped', failure_reason = g.reason FROM g"
-		"   WHERE g.reason <> 'gone' AND m.tenant_id = g.tenant_id AND m.campaign_id = g.campaign_id"
-		"    AND m.contact_id = g.contact_id AND m.ref = g.ref)"
-		" SELECT lane::integer, reason, contact_id, ref, attempt + 1, address, variables, due, external_id, email, phone,"
-		"   name, language, country, city, tier, attributes FROM g",
-		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT2OID, BOOLOID,
+		/* a row changed since our snapshot is locked, but not found here: it waits for another claim */
+		" leased AS (UPDATE mktg.outbox o SET lease = $7, worker = $8, attempt = o.attempt + 1"
+		"   FROM g WHERE o.ctid = g.tid AND g.reason IS NULL RETURNING g.*, o.attempt),"
+		" dropped AS (DELETE FROM mktg.outbox o USING g WHERE o.ctid = g.tid AND g.reason IS NOT NULL RETURNING g.*),"
+		" skipped AS (UPDATE mktg.message m SET status = 'skipped', failure_reason = d.reason FROM dropped d"
+		"   WHERE d.reason <> 'gone' AND m.tenant_id = d.tenant_id AND m.campaign_id = d.campaign_id"
+		"    AND m.contact_id = d.contact_id AND m.ref = d.ref)"
+		" SELECT lane::integer, reason, contact_id, ref, 0, NULL, NULL, due, NULL, NULL, NULL,"
+		"   NULL, NULL, NULL, NULL, NULL, NULL FROM dropped"
+		" UNION ALL SELECT lane::integer, reason, contact_id, ref, attempt::integer, address, variables, due, external_id, email, phone,"
+		"   name, language, country, city, tier, attributes FROM leased",
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT2OID, BOOLOID,
 		TIMESTAMPTZARRAYOID, INT8ARRAYOID);
-	static const Oid lane_types[] = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
+	static const Oid lane_types[] = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
 	MktgColumns lanes = MKTG_COLUMNS(lane_types);
 	Allowance  *allowances;
 	int			limits;
@@ -285,19 +319,24 @@ mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 	allowances = lock_allowances(claim, &limits);
 	for (int i = 0; i < claim->nlanes; i++)
 	{
-		const MktgLane *lane = &claim->lanes[i];
+		MktgLane   *lane = &claim->lanes[i];
 
+		lane->room = Max(lane->room, 0);
+		lane->split = lane->first_room < Min(lane->room, most);
 		mktg_columns_add(&lanes, (MktgArg[])
 						 {
-							 MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->campaign_id), MKTG_INT64(Max(lane->room, 0)),
+							 MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->campaign_id),
+							 MKTG_INT64(lane->split ? lane->first_room : lane->room),
+							 MKTG_INT64(lane->split ? lane->room - lane->first_room : 0),
 							 MKTG_TIME(lane->after_due), MKTG_INT64(lane->after_contact)
 						 });
 	}
 	claim->rows = mktg_call(&query,
-							mktg_columns_array(&lanes, 0), mktg_columns_array(&lanes, 1), mktg_columns_array(&lanes, 2),
+							mktg_columns_array(&lanes, 0), mktg_columns_array(&lanes, 1),
+							mktg_columns_array(&lanes, 2), mktg_columns_array(&lanes, 3),
 							MKTG_INT32(most), MKTG_TIME(claim->now), MKTG_INT64(claim->lease),
 							MKTG_ARG(Int16GetDatum(worker)), MKTG_ARG(BoolGetDatum(suspect)),
-							mktg_columns_array(&lanes, 3), mktg_columns_array(&lanes, 4));
+							mktg_columns_array(&lanes, 4), mktg_columns_array(&lanes, 5));
 	for (uint64 i = 0; i < claim->rows; i++)
 		claim->lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1].taken++;
 	claimed = SPI_tuptable;

@@ -47,6 +47,8 @@ typedef struct MktgLane
 	int64		after_contact;
 
 	int			room;			/* most rows to take; the caller lowers it */
+	int			first_room;		/* of these, most first attempts; mktg_claim_rows() sets it */
+	bool		split;			/* that is less than there is room for: attempts are looked for apart */
 	int			taken;			/* rows taken by the claim */
 } MktgLane;
 
@@ -72,7 +74,6 @@ typedef struct MktgClaim
 	const MktgCursor *cursors;
 	int			nlanes;
 	MktgLane   *lanes;
-	bool		suspects;		/* rows a worker died with are waiting */
 	TimestampTz next_due;		/* earliest time something more can be taken; 0: unknown */
 	int64		lease;
 	uint64		rows;			/* in SPI_tuptable, columns as below */
@@ -101,12 +102,16 @@ enum
 	MKTG_CLAIMED_COLUMNS = MKTG_CLAIMED_ATTRIBUTES
 };
 
-/* Finds the lanes; room is what the sender's caps leave, or INT_MAX. */
+/* Finds the lanes; room is INT_MAX. */
 extern void mktg_claim_lanes(MktgClaim *claim, uint32 rotation);
 
+/* Do rows that a worker died with wait in lanes that have room? */
+extern bool mktg_claim_suspects_wait(const MktgClaim *claim);
+
 /*
- * Leases at most "most" rows to a worker slot; suspects are taken one at a
- * time.  Rows whose contact may no longer be written to become skipped.
+ * Leases at most "most" rows to a worker slot, suspects or others, within the
+ * caps of their senders.  Rows whose contact may no longer be written to
+ * become skipped.
  */
 extern void mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect);
 

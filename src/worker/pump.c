@@ -8,8 +8,9 @@
  * are claimed or under way than mktg.max_in_flight, so memory does not grow
  * with the queue and no more is claimed than can start at once.
  *
- * A provider that refuses, or whose credentials are wrong, rests its sender:
- * nothing is claimed for it meanwhile and no attempts are burnt.
+ * A message that a worker died with is a suspect and goes alone, so that the
+ * culprit shows at the second death.  Solitude is neither waited for nor
+ * granted longer than SOLITUDE_MS: one slow provider must not hold up all.
  *
  * IDENTIFICATION
  *		src/worker/pump.c
@@ -19,48 +20,42 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
-#include "foreign/foreign.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #include "base/base.h"
 #include "campaign/campaign.h"
-#include "provider/options.h"
 #include "worker/pump.h"
 
 #define MESSAGE_LIMIT	(1024 * 1024)
-#define BREAKER_COUNT	8		/* attempts in a row a provider did not take */
 #define LONG_LANE		16		/* rows of one claim that make a lane worth a cursor */
 #define CURSOR_MS		5000	/* longest wait of a row that came late, behind the cursor */
-#define REOPEN_MS		30000	/* after a provider could not be opened */
-#define CONFIG_REST		5		/* first rest after a CONFIG outcome: 2^5 s */
+#define SOLITUDE_MS		2000
 
-static volatile bool providers_changed = false;
+/* whose rows a claim takes */
+typedef enum Turn
+{
+	TURN_NOBODY,
+	TURN_SUSPECT,
+	TURN_OTHERS
+} Turn;
 
-static void on_server_change(Datum arg, int cacheid, uint32 hashvalue);
-static void reopen_changed(Pump *pump);
-static ProviderEntry *open_provider(Pump *pump, const char *name, TimestampTz now);
-static SenderEntry *find_sender(Pump *pump, int64 tenant, int64 sender);
-static void limit_lanes(Pump *pump);
+static Turn whose_turn(Pump *pump);
 static void forget_old_cursors(Pump *pump);
 static void move_cursors(Pump *pump);
+static void take_rows(Pump *pump, int most, bool suspect);
 static void take_row(Pump *pump, uint64 row);
 static void fill_strings(Slot *slot, const MktgLane *lane);
 static void start_batch(Pump *pump, Slot **batch, int n);
+static void collect(Pump *pump);
 static void finish(Pump *pump, Slot *slot);
-static void learn(SenderEntry *sender, const MktgOutcome *outcome);
 static void make_record(Slot *slot, MktgRecord *record);
 
 Pump *
 mktg_pump_create(int worker)
 {
-	HASHCTL		by_name = {.keysize = NAMEDATALEN, .entrysize = sizeof(ProviderEntry)};
-	HASHCTL		by_sender = {.keysize = sizeof(SenderKey), .entrysize = sizeof(SenderEntry)};
 	Pump	   *pump = MemoryContextAllocZero(TopMemoryContext, sizeof(Pump));
 
 	pump->worker = worker;
@@ -74,133 +69,21 @@ mktg_pump_create(int worker)
 		pump->slots[i].subject.limit = pump->slots[i].html.limit = pump->slots[i].body.limit = MESSAGE_LIMIT;
 	dlist_init(&pump->finished);
 	pump->claim_context = AllocSetContextCreate(TopMemoryContext, "mktg claim", ALLOCSET_DEFAULT_SIZES);
-	pump->providers = hash_create("mktg providers", 16, &by_name, HASH_ELEM | HASH_STRINGS);
-	pump->senders = hash_create("mktg senders", 16, &by_sender, HASH_ELEM | HASH_BLOBS);
-	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, on_server_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(USERMAPPINGOID, on_server_change, (Datum) 0);
+	mktg_ways_init(pump);
 	return pump;
+}
+
+void
+mktg_pump_close(Pump *pump)
+{
+	mktg_transport_destroy(pump->transport);
+	pump->transport = NULL;
 }
 
 int
 mktg_pump_room(const Pump *pump)
 {
 	return Max(mktg_max_in_flight - (pump->used - pump->nfinished), 0);
-}
-
-/* ---- providers and senders ---- */
-
-static void
-on_server_change(Datum arg, int cacheid, uint32 hashvalue)
-{
-	providers_changed = true;
-}
-
-/* A changed server is closed when nothing is under way with it, and opened anew when needed. */
-static void
-reopen_changed(Pump *pump)
-{
-	HASH_SEQ_STATUS scan;
-	ProviderEntry *entry;
-	bool		changed = providers_changed;
-
-	/* before looking, so that a change from now on is seen next time */
-	providers_changed = false;
-	hash_seq_init(&scan, pump->providers);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		entry->stale |= changed;
-		if (!entry->stale || entry->under_way > 0)
-			continue;
-		if (entry->provider != NULL)
-			mktg_provider_close(entry->provider);
-		hash_search(pump->providers, entry->name, HASH_REMOVE, NULL);
-	}
-}
-
-static ProviderEntry *
-open_provider(Pump *pump, const char *name, TimestampTz now)
-{
-	bool		found;
-	ProviderEntry *entry = hash_search(pump->providers, name, HASH_ENTER, &found);
-	ForeignServer *server;
-
-	if (!found)
-	{
-		entry->provider = NULL;
-		entry->under_way = 0;
-		entry->stale = false;
-		entry->not_before = 0;
-		entry->why[0] = '\0';
-	}
-	if (entry->provider != NULL || now < entry->not_before)
-		return entry;
-	server = GetForeignServerByName(name, true);
-	if (server == NULL)
-		snprintf(entry->why, sizeof(entry->why), "foreign server \"%s\" does not exist", name);
-	else
-		entry->provider = mktg_provider_open_server(server->serverid, entry->why, sizeof(entry->why));
-	if (entry->provider == NULL)
-	{
-		entry->not_before = TimestampTzPlusMilliseconds(now, REOPEN_MS);
-		ereport(LOG,
-				(errmsg("mktg could not open provider \"%s\": %s", name, entry->why)));
-	}
-	return entry;
-}
-
-static SenderEntry *
-find_sender(Pump *pump, int64 tenant, int64 sender)
-{
-	SenderKey	key = {tenant, sender};
-	bool		found;
-	SenderEntry *entry = hash_search(pump->senders, &key, HASH_ENTER, &found);
-
-	if (!found)
-	{
-		entry->not_before = 0;
-		entry->failing = 0;
-		entry->config_failures = 0;
-	}
-	return entry;
-}
-
-/* Lowers each lane's room to what its provider and sender can take now. */
-static void
-limit_lanes(Pump *pump)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	Aftermath	aftermath;
-
-	mktg_aftermath_begin(&aftermath);
-	for (int i = 0; i < pump->claim.nlanes; i++)
-	{
-		MktgLane   *lane = &pump->claim.lanes[i];
-		SenderEntry *sender = find_sender(pump, lane->tenant_id, lane->sender_id);
-		ProviderEntry *provider;
-
-		if (now < sender->not_before)
-		{
-			lane->room = 0;
-			continue;
-		}
-		provider = open_provider(pump, lane->provider, now);
-		if (provider->provider == NULL || provider->stale)
-		{
-			lane->room = 0;
-			if (provider->provider == NULL)
-				mktg_aftermath_failure(&aftermath, lane->tenant_id, lane->sender_id, "config",
-									   provider->why, pump->claim.now);
-			continue;
-		}
-		if (!provider->provider->driver->in_process)
-			lane->room = Min(lane->room, (provider->provider->max_connections - provider->under_way) *
-							 provider->provider->driver->max_batch);
-		/* after a rest one message tries the way */
-		if (sender->failing >= BREAKER_COUNT || sender->config_failures > 0)
-			lane->room = Min(lane->room, 1);
-		mktg_templates_load(lane);
-	}
-	mktg_aftermath_store(&aftermath);
 }
 
 /* ---- claim, in a transaction ---- */
@@ -210,44 +93,85 @@ mktg_pump_claim(Pump *pump)
 {
 	MemoryContext previous;
 	int			most = mktg_pump_room(pump);
-	SPITupleTable *rows;
+	Turn		turn;
 
 	MemoryContextReset(pump->claim_context);
 	previous = MemoryContextSwitchTo(pump->claim_context);
-	reopen_changed(pump);
+	mktg_ways_refresh(pump);
 	forget_old_cursors(pump);
 	pump->claim.cursors = pump->cursors;
 	pump->claim.ncursors = pump->ncursors;
 	mktg_claim_lanes(&pump->claim, pump->cycle++);
-	limit_lanes(pump);
+	mktg_limit_lanes(pump);
 	pump->nclaimed = 0;
 	pump->more = false;
 
-	/* what a worker died with goes alone, so that the culprit shows */
-	if (pump->claim.suspects)
-		most = pump->used == pump->nfinished ? 1 : 0;
-	if (most > 0 && pump->claim.nlanes > 0)
+	turn = whose_turn(pump);
+	if (turn == TURN_SUSPECT)
 	{
-		pump->claim.lease = (int64) (pg_prng_uint64(&pg_global_prng_state) >> 1);
-		mktg_claim_rows(&pump->claim, pump->worker, most, pump->claim.suspects);
-		rows = SPI_tuptable;
-		for (uint64 i = 0; i < pump->claim.rows; i++)
+		take_rows(pump, 1, true);
+		if (pump->nclaimed > 0)
 		{
-			SPI_tuptable = rows;
-			if (mktg_null_at(i, MKTG_CLAIMED_REASON))
-				take_row(pump, i);
+			pump->suspect = pump->claimed[0];
+			pump->alone_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SOLITUDE_MS);
 		}
+		else
+		{
+			/* its sender can take nothing now */
+			pump->alone_until = 0;
+			turn = TURN_OTHERS;
+		}
+	}
+	if (turn == TURN_OTHERS)
+	{
+		take_rows(pump, most, false);
 		pump->more = pump->claim.rows >= most;
-		SPI_tuptable = rows;
 		move_cursors(pump);
 	}
 	/* what came late may wait behind a cursor that found no more */
-	if (pump->claim.rows == 0 && pump->claim.ncursors > 0)
+	if (turn != TURN_NOBODY && pump->claim.rows == 0 && pump->claim.ncursors > 0)
 	{
 		pump->ncursors = 0;
 		pump->more = true;
 	}
 	MemoryContextSwitchTo(previous);
+}
+
+static Turn
+whose_turn(Pump *pump)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (pump->suspect != NULL)
+		return now < pump->alone_until ? TURN_NOBODY : TURN_OTHERS;
+	if (!mktg_claim_suspects_wait(&pump->claim))
+	{
+		pump->alone_until = 0;
+		return TURN_OTHERS;
+	}
+	/* first the way is cleared */
+	if (pump->alone_until == 0)
+		pump->alone_until = TimestampTzPlusMilliseconds(now, SOLITUDE_MS);
+	return pump->used > pump->nfinished && now < pump->alone_until ? TURN_NOBODY : TURN_SUSPECT;
+}
+
+static void
+take_rows(Pump *pump, int most, bool suspect)
+{
+	SPITupleTable *rows;
+
+	if (pump->claim.nlanes == 0)
+		return;
+	pump->claim.lease = (int64) (pg_prng_uint64(&pg_global_prng_state) >> 1);
+	mktg_claim_rows(&pump->claim, pump->worker, most, suspect);
+	rows = SPI_tuptable;
+	for (uint64 i = 0; i < pump->claim.rows; i++)
+	{
+		SPI_tuptable = rows;
+		if (mktg_null_at(i, MKTG_CLAIMED_REASON))
+			take_row(pump, i);
+	}
+	SPI_tuptable = rows;
 }
 
 static void
@@ -282,7 +206,8 @@ move_cursors(Pump *pump)
 		const MktgLane *lane = &pump->claim.lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1];
 		MktgCursor *cursor;
 
-		if (lane->taken < LONG_LANE)
+		/* in a split lane rows come in two orders */
+		if (lane->taken < LONG_LANE || lane->split)
 			continue;
 		cursor = find_cursor(pump, lane);
 		if (cursor == NULL && pump->ncursors < PUMP_CURSORS)
@@ -342,6 +267,8 @@ mktg_pump_claim_failed(Pump *pump)
 {
 	for (int i = 0; i < pump->nclaimed; i++)
 	{
+		if (pump->claimed[i] == pump->suspect)
+			pump->suspect = NULL;
 		pump->claimed[i]->state = SLOT_FREE;
 		pump->used--;
 	}
@@ -403,15 +330,16 @@ prepare(Pump *pump, Slot *slot)
 	delivery->hold = lane->hold;
 	delivery->now = timestamptz_to_time_t(pump->claim.now);
 	slot->in_process = false;
+	slot->released = false;
+	slot->day = lane->today;
 	slot->max_attempts = lane->max_attempts;
-	slot->sender = find_sender(pump, lane->tenant_id, lane->sender_id);
+	slot->sender = mktg_sender_entry(pump, lane->tenant_id, lane->sender_id);
 	slot->provider = hash_search(pump->providers, lane->provider, HASH_FIND, NULL);
 	fill_strings(slot, lane);
-	mktg_render(slot, lane);
 }
 
 void
-mktg_pump_start(Pump *pump)
+mktg_pump_start(Pump *pump, bool begin)
 {
 	MemoryContext previous = MemoryContextSwitchTo(pump->claim_context);
 	Slot	   *batch[MKTG_MOST_IN_FLIGHT];
@@ -422,7 +350,10 @@ mktg_pump_start(Pump *pump)
 		Slot	   *slot = pump->claimed[i];
 
 		prepare(pump, slot);
-		if (slot->delivery.outcome.kind != MKTG_OUTCOME_NONE)
+		slot->released = !begin;
+		if (begin)
+			mktg_render(slot, &pump->claim.lanes[slot->lane]);
+		if (slot->released || slot->delivery.outcome.kind != MKTG_OUTCOME_NONE)
 		{
 			finish(pump, slot);
 			continue;
@@ -464,24 +395,38 @@ start_batch(Pump *pump, Slot **batch, int n)
 		}
 		return;
 	}
+	if (!mktg_transport_start(pump->transport, provider, deliveries, n))
+	{
+		/* no memory: their outcomes are set and nothing will come out */
+		for (int i = 0; i < n; i++)
+			finish(pump, batch[i]);
+		return;
+	}
 	batch[0]->provider->under_way++;
 	pump->under_way++;
-	if (mktg_transport_start(pump->transport, provider, deliveries, n))
-		return;
-	/* no memory: the outcomes are set, and nothing will come out */
-	batch[0]->provider->under_way--;
-	pump->under_way--;
-	for (int i = 0; i < n; i++)
-		finish(pump, batch[i]);
 }
 
 void
 mktg_pump_drive(Pump *pump)
 {
+	mktg_transport_drive(pump->transport);
+	collect(pump);
+}
+
+void
+mktg_pump_hang_up(Pump *pump)
+{
+	mktg_transport_abandon(pump->transport);
+	collect(pump);
+}
+
+/* Takes what has finished off the transport. */
+static void
+collect(Pump *pump)
+{
 	MktgDelivery *done[MKTG_MOST_IN_FLIGHT];
 	int			n;
 
-	mktg_transport_drive(pump->transport);
 	while ((n = mktg_transport_finished(pump->transport, done)) > 0)
 	{
 		pump->under_way--;
@@ -501,42 +446,17 @@ finish(Pump *pump, Slot *slot)
 {
 	if (pump->nfinished == 0)
 		pump->first_finished = GetCurrentTimestamp();
+	if (slot == pump->suspect)
+	{
+		pump->suspect = NULL;
+		pump->alone_until = 0;
+	}
 	slot->state = SLOT_FINISHED;
 	slot->finished_at = mktg_wall_now();
-	learn(slot->sender, &slot->delivery.outcome);
+	if (!slot->released)
+		mktg_learn(slot);
 	dlist_push_tail(&pump->finished, &slot->node);
 	pump->nfinished++;
-}
-
-/* What an outcome says of the sender's way to its provider. */
-static void
-learn(SenderEntry *sender, const MktgOutcome *outcome)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	double		chance = pg_prng_double(&pg_global_prng_state);
-	int64		rest = 0;
-
-	switch (outcome->kind)
-	{
-		case MKTG_OUTCOME_CONFIG:
-			sender->config_failures++;
-			rest = mktg_backoff_ms(CONFIG_REST + sender->config_failures - 1, 0, chance);
-			break;
-		case MKTG_OUTCOME_RETRY:
-			sender->failing++;
-			if (outcome->retry_after_ms > 0)
-				rest = mktg_backoff_ms(0, outcome->retry_after_ms, chance);
-			else if (sender->failing >= BREAKER_COUNT)
-				rest = mktg_backoff_ms(sender->failing - BREAKER_COUNT, 0, chance);
-			break;
-		case MKTG_OUTCOME_DOUBT:
-			break;
-		default:
-			sender->failing = 0;
-			sender->config_failures = 0;
-	}
-	if (rest > 0)
-		sender->not_before = Max(sender->not_before, TimestampTzPlusMilliseconds(now, rest));
 }
 
 /* ---- record, in a transaction ---- */
@@ -558,6 +478,12 @@ make_record(Slot *slot, MktgRecord *record)
 			.provider_id = outcome->provider_id[0] == '\0' ? NULL : outcome->provider_id,
 			.reason = outcome->reason[0] == '\0' ? NULL : outcome->reason
 	};
+	if (slot->released)
+	{
+		record->kind = MKTG_RECORD_RELEASE;
+		record->due = slot->finished_at;
+		return;
+	}
 	switch (outcome->kind)
 	{
 		case MKTG_OUTCOME_SENT:
@@ -625,6 +551,8 @@ mktg_pump_record(Pump *pump)
 								   class, slot->delivery.outcome.reason, slot->finished_at);
 		if (slot->delivery.outcome.kind == MKTG_OUTCOME_SUPPRESS)
 			mktg_aftermath_suppress(&aftermath, slot);
+		if (records[n - 1].kind == MKTG_RECORD_RELEASE && slot->delivery.attempt == 1)
+			mktg_aftermath_refund(&aftermath, slot);
 		if (slot->in_process)
 			mktg_aftermath_sandbox(&aftermath, slot);
 	}

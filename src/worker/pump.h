@@ -52,9 +52,11 @@ typedef struct SenderKey
 typedef struct SenderEntry
 {
 	SenderKey	key;
+	char		provider[NAMEDATALEN];
 	TimestampTz not_before;		/* real time */
 	int			failing;		/* attempts in a row the provider did not take */
-	int			config_failures;	/* in a row */
+	int			rests;			/* taken for that */
+	int			config_failures;	/* rests in a row for these */
 } SenderEntry;
 
 typedef enum SlotState
@@ -77,6 +79,8 @@ typedef struct Slot
 	SenderEntry *sender;
 	const char *sender_name;
 	bool		in_process;		/* the sandbox had it */
+	bool		released;		/* given back before it had begun */
+	DateADT		day;			/* the tenant's, at the claim */
 	TimestampTz finished_at;	/* mktg's clock */
 	int			lane;			/* of the claim just made */
 	const Datum *values;		/* row of the claim just made, in the claim's memory */
@@ -103,6 +107,8 @@ typedef struct Pump
 	MktgClaim	claim;
 	uint32		cycle;
 	bool		more;			/* the last claim was full */
+	Slot	   *suspect;		/* under way alone; NULL: none */
+	TimestampTz alone_until;	/* real time; 0: no suspect has its turn */
 	bool		sandbox_used;
 	HTAB	   *providers;
 	HTAB	   *senders;
@@ -111,6 +117,7 @@ typedef struct Pump
 } Pump;
 
 extern Pump *mktg_pump_create(int worker);
+extern void mktg_pump_close(Pump *pump);	/* at exit: the transport's connections and threads */
 
 /* ---- in a transaction ---- */
 extern void mktg_pump_claim(Pump *pump);
@@ -119,9 +126,24 @@ extern void mktg_pump_record(Pump *pump);	/* slots stay until mktg_pump_recorded
 /* ---- outside ---- */
 extern void mktg_pump_claim_failed(Pump *pump);
 extern void mktg_pump_recorded(Pump *pump);
-extern void mktg_pump_start(Pump *pump);	/* renders and sends what was claimed */
+extern void mktg_pump_start(Pump *pump, bool begin);	/* renders and sends what was claimed, or gives it back */
 extern void mktg_pump_drive(Pump *pump);	/* lets the network go on */
+extern void mktg_pump_hang_up(Pump *pump);	/* what is under way finishes as it stands */
 extern int	mktg_pump_room(const Pump *pump);	/* messages that may be claimed with the next record */
+
+/* ---- way.c ---- */
+
+extern void mktg_ways_init(Pump *pump);
+extern SenderEntry *mktg_sender_entry(Pump *pump, int64 tenant, int64 sender);
+
+/* In a transaction: closes providers whose options have changed and that are at rest. */
+extern void mktg_ways_refresh(Pump *pump);
+
+/* In a transaction: lowers each lane's room to what its provider and sender can take now. */
+extern void mktg_limit_lanes(Pump *pump);
+
+/* Takes note of what an outcome says of the sender's way to its provider. */
+extern void mktg_learn(Slot *slot);
 
 /* ---- aftermath.c: what else outcomes leave behind, in a transaction ---- */
 
@@ -130,6 +152,7 @@ typedef struct Aftermath
 	MktgColumns failures;
 	MktgColumns suppressions;
 	MktgColumns sandbox;
+	MktgColumns refunds;
 } Aftermath;
 
 extern void mktg_aftermath_begin(Aftermath *aftermath);
@@ -137,6 +160,7 @@ extern void mktg_aftermath_failure(Aftermath *aftermath, int64 tenant, int64 sen
 								   const char *reason, TimestampTz at);
 extern void mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot);
+extern void mktg_aftermath_refund(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_store(const Aftermath *aftermath);
 
 /* Applies what the sandbox says became of its messages, as a provider's webhook would. */

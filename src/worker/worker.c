@@ -12,6 +12,10 @@
  * The worker holds a session lock on its number.  Whoever gets the lock knows
  * that leases under this number are a dead worker's, however old they are.
  *
+ * A worker that is told to end is no dead worker: it waits a moment for what
+ * is under way, then hangs up, and records all of it.  Being told so in the
+ * middle of a transaction it completes that first, unless it takes too long.
+ *
  * IDENTIFICATION
  *		src/worker/worker.c
  *
@@ -37,6 +41,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/wait_event.h"
 
 #include "base/base.h"
@@ -54,6 +59,7 @@
 #define FIRST_REST_MS	1000	/* after a failed transaction, doubling */
 #define LAST_REST_MS	30000
 #define FAREWELL_MS		500		/* what is under way may still finish at a stop */
+#define PATIENCE_MS		500		/* a transaction may still complete at a stop */
 
 /* One worker a database for now; the number is the key of its lock. */
 #define WORKER_NUMBER	1
@@ -70,13 +76,26 @@ typedef struct Loop
 	TimestampTz next_replan;
 	TimestampTz rest_until;		/* after a failed transaction */
 	int			rest_ms;
+	bool		installed;		/* extension and schema are there */
+	bool		recorded;		/* by the transaction under way */
 	char		note[128];		/* why it may not send; empty: it may */
 } Loop;
 
 static int	shared_slot = -1;
+static Pump *open_pump = NULL;	/* for the exit callback */
 
+/* what the handlers of SIGTERM and of the timeout tell each other */
+static volatile sig_atomic_t stop_wanted = false;
+static volatile sig_atomic_t in_step = false;
+static volatile sig_atomic_t patience_over = false;
+static TimeoutId patience_timeout;
+
+static void on_stop(SIGNAL_ARGS);
+static void on_impatience(void);
 static void configure(void);
 static void forget_slot(int code, Datum arg);
+static void close_pump(int code, Datum arg);
+static bool banned(int slot);
 static bool take_number(void);
 static void run_step(Loop *loop);
 static void step(Loop *loop);
@@ -84,7 +103,7 @@ static bool may_send(Loop *loop);
 static bool worth_claiming(const Pump *pump);
 static bool step_due(const Loop *loop, TimestampTz now);
 static long wait_ms(const Loop *loop, TimestampTz now);
-static void say_farewell(Loop *loop);
+static void end_worker(Loop *loop);
 static void plan_next_claim(Loop *loop);
 static void tell(Loop *loop);
 
@@ -95,12 +114,17 @@ mktg_worker_main(Datum main_arg)
 	char	   *database = MyBgworkerEntry->bgw_extra;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, on_stop);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	shared_slot = loop.slot;
 	before_shmem_exit(forget_slot, (Datum) 0);
+	mktg_slot_set(loop.slot, InvalidOid, MyProcPid, MKTG_WORKER_STARTING, "starting");
 	BackgroundWorkerInitializeConnection(database, NULL, 0);
+	patience_timeout = RegisterTimeout(USER_TIMEOUT, on_impatience);
+	/* the command that wants the database for itself may have come while we connected */
+	if (banned(loop.slot))
+		proc_exit(0);
 	mktg_slot_set(loop.slot, MyDatabaseId, MyProcPid, MKTG_WORKER_STARTING, "starting");
 	pgstat_report_appname("mktg worker");
 	configure();
@@ -112,7 +136,8 @@ mktg_worker_main(Datum main_arg)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	loop.pump = mktg_pump_create(WORKER_NUMBER);
+	before_shmem_exit(close_pump, (Datum) 0);
+	loop.pump = open_pump = mktg_pump_create(WORKER_NUMBER);
 
 	for (;;)
 	{
@@ -122,7 +147,7 @@ mktg_worker_main(Datum main_arg)
 		if (step_due(&loop, now))
 			run_step(&loop);
 		if (loop.pump->nclaimed > 0)
-			mktg_pump_start(loop.pump);
+			mktg_pump_start(loop.pump, !stop_wanted);
 
 		events = WaitLatchOrSocket(MyLatch,
 								   WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -131,18 +156,47 @@ mktg_worker_main(Datum main_arg)
 		if (events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
-			loop.woken = true;
+			loop.woken |= mktg_slot_woken(loop.slot);
 		}
-		if (ProcDiePending)
-			say_farewell(&loop);
+		if (stop_wanted)
+			end_worker(&loop);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			loop.woken = true;
 		}
 		mktg_pump_drive(loop.pump);
 	}
+}
+
+/* SIGTERM: between transactions the loop sees to it; one that takes long is given up. */
+static void
+on_stop(SIGNAL_ARGS)
+{
+	stop_wanted = true;
+	if (open_pump == NULL || (in_step && patience_over))
+		die(postgres_signal_arg);
+	else
+		SetLatch(MyLatch);
+}
+
+/* The transaction has taken PATIENCE_MS. */
+static void
+on_impatience(void)
+{
+	patience_over = true;
+	if (stop_wanted)
+		die(SIGTERM);
+}
+
+static bool
+banned(int slot)
+{
+	MktgWorkerSlot copy;
+
+	return !mktg_worker_slot(slot, &copy) || copy.banned_until > GetCurrentTimestamp();
 }
 
 /* The worker's own settings, whatever role or database say. */
@@ -154,6 +208,9 @@ configure(void)
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+		{"transaction_timeout", "0"},
+#endif
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"session_replication_role", "origin"},
@@ -176,6 +233,14 @@ static void
 forget_slot(int code, Datum arg)
 {
 	mktg_slot_set(shared_slot, InvalidOid, 0, MKTG_WORKER_NONE, "ended");
+}
+
+/* Connections and threads of the transport must not outlive what exit() tears down. */
+static void
+close_pump(int code, Datum arg)
+{
+	if (open_pump != NULL)
+		mktg_pump_close(open_pump);
 }
 
 static bool
@@ -247,6 +312,9 @@ run_step(Loop *loop)
 
 	loop->woken = false;
 	pgstat_report_activity(STATE_RUNNING, "recording and claiming messages");
+	patience_over = false;
+	in_step = true;
+	enable_timeout_after(patience_timeout, PATIENCE_MS);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PG_TRY();
@@ -268,11 +336,14 @@ run_step(Loop *loop)
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
+	disable_timeout(patience_timeout, false);
+	in_step = false;
 
 	if (ok)
 	{
 		loop->rest_ms = 0;
-		mktg_pump_recorded(loop->pump);
+		if (loop->recorded)
+			mktg_pump_recorded(loop->pump);
 		plan_next_claim(loop);
 	}
 	else
@@ -294,10 +365,16 @@ step(Loop *loop)
 	Pump	   *pump = loop->pump;
 	bool		allowed = may_send(loop);
 
-	/* results are recorded even where nothing more may be sent */
-	if (pump->nfinished > 0)
+	/*
+	 * Results are recorded even where nothing more may be sent.  Without the
+	 * extension there are no triggers that count, so they wait in memory.
+	 */
+	loop->recorded = loop->installed && pump->nfinished > 0;
+	if (loop->recorded)
 		mktg_pump_record(pump);
 	if (!allowed)
+		pump->more = false;
+	if (!allowed || stop_wanted)
 		return;
 	if (!loop->recovered)
 	{
@@ -328,6 +405,7 @@ may_send(Loop *loop)
 	const char *why = NULL;
 	Oid			extension = get_extension_oid("mktg", true);
 
+	loop->installed = false;
 	if (!OidIsValid(extension))
 		why = "extension mktg is not in this database";
 	else
@@ -337,7 +415,11 @@ may_send(Loop *loop)
 		if (!OidIsValid(get_extension_oid("mktg", true)))
 			why = "extension mktg is not in this database";
 		else if (mktg_schema_ready(&why))
-			(void) mktg_delivery_armed(&why);
+		{
+			loop->installed = true;
+			if (!mktg_delivery_armed(&why) && mktg_rearm_promoted())
+				why = NULL;
+		}
 	}
 	strlcpy(loop->note, why == NULL ? "" : why, sizeof(loop->note));
 	return why == NULL;
@@ -378,29 +460,23 @@ plan_next_claim(Loop *loop)
 
 /*
  * The server stops, or the database is to be dropped.  What is under way gets
- * a moment, and what is known is recorded, so that less is left in doubt.
+ * a moment; then all that is known is recorded, so that nothing looks as if a
+ * worker had died with it and no more than must be is left in doubt.
  */
 static void
-say_farewell(Loop *loop)
+end_worker(Loop *loop)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FAREWELL_MS);
 	Pump	   *pump = loop->pump;
 
-	HOLD_INTERRUPTS();
 	while (pump->under_way > 0 && GetCurrentTimestamp() < end)
 	{
 		(void) WaitLatchOrSocket(NULL, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 								 mktg_transport_fd(pump->transport), 10, PG_WAIT_EXTENSION);
 		mktg_pump_drive(pump);
 	}
+	mktg_pump_hang_up(pump);
 	if (pump->nfinished > 0)
-	{
-		int			room = mktg_max_in_flight;
-
-		/* claim nothing more */
-		mktg_max_in_flight = 0;
 		run_step(loop);
-		mktg_max_in_flight = room;
-	}
-	RESUME_INTERRUPTS();
+	proc_exit(0);
 }
