@@ -90,8 +90,8 @@ INSERT INTO mktg.contact (external_id) VALUES ('stays');
 SELECT is(pg_temp.refusal(format('SELECT mktg.uninstall(%L)', confirm)),
     format('MK005 | uninstalling mktg was not confirmed | It drops every contact, consent, campaign and message of this database.'
            ' | Name the database: SELECT mktg.uninstall(''%s'');', current_database()),
-    'uninstall() confirmed with ' || coalesce(replace(confirm, upper(current_database()), 'the name in capitals'), 'NULL'))
-  FROM unnest(ARRAY['', 'yes', upper(current_database()), NULL]) AS confirm;
+    'uninstall() confirmed with ' || what)
+  FROM (VALUES ('', 'nothing'), ('yes', 'another word'), (upper(current_database()), 'the name in capitals'), (NULL, 'NULL')) AS t (confirm, what);
 SELECT is((SELECT count(*) FROM mktg.contact WHERE external_id = 'stays'), 1::bigint, 'nothing was dropped');
 
 CREATE TEMP TABLE was AS SELECT * FROM pg_temp.attached() AS thing;
