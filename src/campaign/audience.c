@@ -78,7 +78,8 @@
 	"   LEFT JOIN mktg.consent k ON k.tenant_id = $1 AND k.contact_id = c.contact_id AND k.channel = $2" \
 	"     AND k.state = 'subscribed' AND $5" \
 	"     AND c.is_active AND a.address IS NOT NULL AND x.address_hash IS NULL AND u.contact_id IS NULL" \
-	"   LEFT JOIN mktg.message m ON m.tenant_id = $1 AND m.campaign_id = $3 AND m.contact_id = c.contact_id AND m.ref = ''" \
+	"   LEFT JOIN mktg.message m ON m.tenant_id = $1 AND m.campaign_id = $3 AND m.contact_id = c.contact_id" \
+	"     AND m.ref || '' = ''" /* by key: not what the index of addresses offers */ \
 	"   LEFT JOIN mktg.message n ON n.tenant_id = $1 AND n.campaign_id = $3 AND n.address = a.address AND n.ref = ''" \
 	"  WHERE c.tenant_id = $1)," \
 	" added AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, address, position)" \
