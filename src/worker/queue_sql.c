@@ -66,12 +66,15 @@ mktg_claim_sql(PG_FUNCTION_ARGS)
 Datum
 mktg_record_sql(PG_FUNCTION_ARGS)
 {
+	static MktgQuery query = MKTG_QUERY("SELECT attempt::integer FROM mktg.outbox WHERE tenant_id = $1 AND campaign_id = $2"
+										" AND contact_id = $3 AND ref = $4 AND lease = $5",
+										INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID);
 	static const char *const outcomes[] = {"sent", "failed", "bounced", "in_doubt", "retry", "release"};
 	char	   *id = mktg_text_argument(fcinfo, 0, "message");
 	char	   *outcome = mktg_text_argument(fcinfo, 2, "outcome");
 	TimestampTz now = mktg_now();
 	MktgRecord	record = {
-		.lease = mktg_int64_argument(fcinfo, 1, "lease"), .attempt = 1, .at = now, .due = now,
+		.lease = mktg_int64_argument(fcinfo, 1, "lease"), .at = now, .due = now,
 		.reason = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3))
 	};
 	MktgMessageKey key;
@@ -91,6 +94,9 @@ mktg_record_sql(PG_FUNCTION_ARGS)
 	record.contact_id = key.contact_id;
 	record.ref = key.ref;
 	mktg_begin();
+	if (mktg_call(&query, MKTG_INT64(key.tenant_id), MKTG_INT64(key.campaign_id), MKTG_INT64(key.contact_id),
+				  MKTG_TEXT(key.ref), MKTG_INT64(record.lease)) > 0)
+		record.attempt = mktg_int32_at(0, 1);
 	count = mktg_record(&record, 1);
 	mktg_end();
 	PG_RETURN_BOOL(count > 0);
