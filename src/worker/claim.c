@@ -221,9 +221,10 @@ lock_allowances(MktgClaim *claim, int *count)
 			allowance->lane = lane;
 			load_allowance(allowance, claim);
 		}
-		/* lanes of one sender share what is left of it */
+		/* lanes of one sender share what is left of it; without a rate each has all */
 		lane->room = Min(lane->room, allowance->left);
-		allowance->left -= lane->room;
+		if (lane->rate > 0)
+			allowance->left -= lane->room;
 		lane->first_room = Min(lane->room, allowance->first_left);
 		allowance->first_left -= lane->first_room;
 	}
