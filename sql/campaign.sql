@@ -102,7 +102,7 @@ SELECT c.campaign_id, c.name, c.status, n.total,
        round(n.clicked::numeric / nullif(n.delivered, 0), 4),
        round(n.converted::numeric / nullif(n.delivered, 0), 4),
        (SELECT max(p.send_date) FROM mktg.send_schedule p
-         WHERE p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id)
+         WHERE p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id AND p.status <> 'cancelled')
   FROM mktg._require_campaign(campaign_stats.campaign, campaign_stats.tenant) AS r (id)
   LEFT JOIN mktg.campaign c ON c.tenant_id = campaign_stats.tenant AND c.campaign_id = r.id
  CROSS JOIN LATERAL (SELECT coalesce(sum(total), 0)::bigint AS total, coalesce(sum(pending), 0)::bigint AS pending,

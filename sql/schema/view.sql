@@ -41,7 +41,7 @@ SELECT c.tenant_id, c.campaign_id, c.name, c.code, c.type, c.channel, c.status, 
                FROM mktg._campaign_count GROUP BY tenant_id, campaign_id) n
     ON n.tenant_id = c.tenant_id AND n.campaign_id = c.campaign_id
   LEFT JOIN (SELECT tenant_id, campaign_id, max(send_date) AS last_day
-               FROM mktg.send_schedule GROUP BY tenant_id, campaign_id) p
+               FROM mktg.send_schedule WHERE status <> 'cancelled' GROUP BY tenant_id, campaign_id) p
     ON p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id;
 COMMENT ON VIEW mktg.campaign_list IS 'one row a campaign: settings by name, counters, progress in percent, last day of the plan';
 
