@@ -13,9 +13,11 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_database_d.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
 #error "mktg needs PostgreSQL 15 or later"
@@ -34,7 +36,6 @@
 
 #if PG_VERSION_NUM < 160000
 #include "fmgr.h"
-#include "utils/acl.h"
 
 /* Under -fvisibility=hidden; 16 exports the function along with its info. */
 #undef PG_FUNCTION_INFO_V1
@@ -57,7 +58,6 @@ extern int no_such_variable
 #define object_ownercheck(classid, objectid, role)	pg_class_ownercheck(objectid, role)
 #define mktg_owns_database(database, role)	pg_database_ownercheck(database, role)
 #else
-/* of catalog/pg_database.h and utils/acl.h */
 #define mktg_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
 #endif
 
