@@ -40,17 +40,18 @@ mktg_end(void)
 
 /*
  * Is the schema there and known?  If not, "detail" says why.  The answer is
- * remembered for the transaction and the table it was read from: migrate()
- * takes a lock nobody else holds, uninstall() drops the table.
+ * remembered for the transaction and what it was read from: migrate() takes a
+ * lock nobody else holds, uninstall() and DROP EXTENSION drop what was read.
  */
 bool
 mktg_schema_ready(const char **detail)
 {
 	static LocalTransactionId checked_in = InvalidLocalTransactionId;
-	static Oid	checked = InvalidOid;
+	static Oid	checked[2];
 	static MktgQuery version_query = MKTG_QUERY("SELECT max(version) FROM mktg.schema_version");
 	Oid			namespace_oid = get_namespace_oid("mktg", true);
 	Oid			relation = InvalidOid;
+	Oid			view;
 	int32		version;
 	bool		snapshot_pushed = false;
 
@@ -62,7 +63,8 @@ mktg_schema_ready(const char **detail)
 		*detail = "not installed";
 		return false;
 	}
-	if (mktg_transaction_id() == checked_in && relation == checked)
+	view = get_relname_relid("recipient", namespace_oid);
+	if (mktg_transaction_id() == checked_in && relation == checked[0] && view == checked[1])
 		return true;
 
 	if (!ActiveSnapshotSet())
@@ -78,7 +80,7 @@ mktg_schema_ready(const char **detail)
 		PopActiveSnapshot();
 
 	/* the view depends on the extension, as the triggers do, and goes where they go */
-	if (version == MKTG_SCHEMA_VERSION && !OidIsValid(get_relname_relid("recipient", namespace_oid)))
+	if (version == MKTG_SCHEMA_VERSION && !OidIsValid(view))
 	{
 		*detail = "the schema without its triggers and views, which DROP EXTENSION took";
 		return false;
@@ -90,7 +92,8 @@ mktg_schema_ready(const char **detail)
 		return false;
 	}
 	checked_in = mktg_transaction_id();
-	checked = relation;
+	checked[0] = relation;
+	checked[1] = view;
 	return true;
 }
 

@@ -8,7 +8,8 @@
  *		draft, active, paused -> cancelled
  *		completed -> active when a doubt is settled by sending again
  *
- * The trigger holds this against every UPDATE, ours and anybody's.
+ * The trigger holds this against every UPDATE, ours and anybody's.  A draft
+ * becomes active with its start_date, as activate_campaign() does.
  *
  * IDENTIFICATION
  *		src/campaign/campaign.c
@@ -286,8 +287,11 @@ mktg_campaign_guard(PG_FUNCTION_ARGS)
 	to = SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "status"));
 	type = SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "type"));
 
-	/* a NULL is left to the column's own constraint */
-	if (to != NULL && type != NULL && !transition_allowed(from, to, type))
+	/* a NULL is left to the column's own constraint; what was never planned would never be sent */
+	if (to != NULL && type != NULL &&
+		(!transition_allowed(from, to, type) ||
+		 (strcmp(from, "draft") == 0 && strcmp(to, "active") == 0 &&
+		  SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "start_date")) == NULL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_INVALID_TRANSITION),
 				 from[0] == '\0' ?

@@ -184,7 +184,10 @@ mktg_record_status(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(applied);
 }
 
-/* The first time counts; later ones change nothing. */
+/*
+ * The first time counts; later ones change nothing.  Who unsubscribes is heard
+ * whatever we believe became of the message.
+ */
 static bool
 apply_event(const MktgMessageKey *key, const char *event, TimestampTz at)
 {
@@ -194,7 +197,7 @@ apply_event(const MktgMessageKey *key, const char *event, TimestampTz at)
 										" converted_at = CASE $5 WHEN 'converted' THEN $6 ELSE converted_at END,"
 										" unsubscribed_at = CASE $5 WHEN 'unsubscribed' THEN $6 ELSE unsubscribed_at END"
 										" WHERE tenant_id = $1 AND campaign_id = $2 AND contact_id = $3 AND ref = $4"
-										"  AND status NOT IN ('pending', 'skipped', 'cancelled')"
+										"  AND (status NOT IN ('pending', 'skipped', 'cancelled') OR $5 = 'unsubscribed')"
 										"  AND CASE $5 WHEN 'opened' THEN opened_at WHEN 'clicked' THEN clicked_at"
 										"   WHEN 'converted' THEN converted_at ELSE unsubscribed_at END IS NULL",
 										INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
@@ -317,9 +320,12 @@ mktg_send(PG_FUNCTION_ARGS)
 	key.ref = new_ref(fcinfo, 4);
 	key.campaign_id = find_stream(template_name, channel,
 								  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)), tenant);
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(key.campaign_id), MKTG_INT64(contact), MKTG_TEXT(key.ref),
-			  MKTG_TEXT(channel), MKTG_FCARG(2), MKTG_DATE(mktg_tenant_day(now, tenant)), MKTG_TIME(now));
-	mktg_wake_at_commit();
+	/* nothing queued: skipped, sent before, or the contact has been deleted meanwhile */
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(key.campaign_id), MKTG_INT64(contact), MKTG_TEXT(key.ref),
+				  MKTG_TEXT(channel), MKTG_FCARG(2), MKTG_DATE(mktg_tenant_day(now, tenant)), MKTG_TIME(now)) > 0)
+		mktg_wake_at_commit();
+	else
+		mktg_require_contact(contact, tenant);
 	id = mktg_keep_text(mktg_message_id(&key));
 	mktg_end();
 	PG_RETURN_TEXT_P(id);

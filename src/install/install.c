@@ -244,6 +244,7 @@ mktg_uninstall(PG_FUNCTION_ARGS)
 				 errmsg("uninstalling mktg was not confirmed"),
 				 errdetail("It drops every contact, consent, campaign and message of this database."),
 				 errhint("Name the database: SELECT mktg.uninstall('%s');", database)));
+	(void) mktg_forget_jobs();
 	for (int i = 0; i < lengthof(tables); i++)
 		execute(psprintf("DROP TABLE IF EXISTS mktg.%s CASCADE", tables[i]));
 	execute("DROP SERVER IF EXISTS mktg_sandbox CASCADE");

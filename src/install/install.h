@@ -25,6 +25,9 @@ extern bool mktg_rearm_promoted(void);
 /* Arms this place and no other.  Within SPI. */
 extern void mktg_arm_here(void);
 
+/* Takes our jobs out of pg_cron, where that is here; gives their number.  Within SPI. */
+extern uint64 mktg_forget_jobs(void);
+
 extern void mktg_install_settings_init(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "commands/extension.h"
 
 #include "base/base.h"
+#include "install/install.h"
 #include "stats/stats.h"
 
 /*
@@ -85,20 +86,29 @@ mktg_schedule_jobs(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(2);
 }
 
-/*
- * SQL: mktg.unschedule_jobs() returns integer
- */
-Datum
-mktg_unschedule_jobs(PG_FUNCTION_ARGS)
+uint64
+mktg_forget_jobs(void)
 {
 	static MktgQuery query = MKTG_QUERY("SELECT cron.unschedule(jobid) FROM cron.job"
 										" WHERE database = pg_catalog.current_database()"
 										" AND (jobname = 'mktg maintain' OR jobname LIKE 'mktg daily %')");
+
+	return OidIsValid(get_extension_oid("pg_cron", true)) ? mktg_run(&query, NULL) : 0;
+}
+
+/*
+ * SQL: mktg.unschedule_jobs() returns integer
+ *
+ * Errors: MK006 no pg_cron here.
+ */
+Datum
+mktg_unschedule_jobs(PG_FUNCTION_ARGS)
+{
 	uint64		jobs;
 
 	mktg_begin();
 	require_pg_cron();
-	jobs = mktg_run(&query, NULL);
+	jobs = mktg_forget_jobs();
 	mktg_end();
 	PG_RETURN_INT32((int32) jobs);
 }

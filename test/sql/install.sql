@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(120);
+SELECT plan(121);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 
 -- What DROP EXTENSION takes and migrate() puts back.
@@ -207,6 +207,9 @@ SELECT is((SELECT count(*) FROM mktg.contact) || ' ' || (SELECT count(*) FROM mk
           || ' ' || (SELECT sum(pending) FROM mktg.campaign_stat), '3 3 2 2', 'DROP EXTENSION ... CASCADE leaves the data');
 SELECT isnt_empty('TABLE was EXCEPT SELECT pg_temp.attached()', 'and takes what depends on its functions');
 CREATE EXTENSION mktg;
+SELECT is(pg_temp.refusal('SELECT mktg.process_daily()'),
+    'MK003 | mktg cannot work on this schema version | This is the schema without its triggers and views, which DROP EXTENSION took.'
+    ' | Run SELECT mktg.migrate(), or install the library that belongs to the schema.', 'nothing works without the triggers');
 SELECT is(pg_temp.refusal('SELECT mktg.install()'),
     format('MK002 | mktg is installed in database "%s" already | mktg.migrate() brings an installation up to date; mktg.uninstall() drops it.',
            current_database()), 'install() sees that the tables are there');

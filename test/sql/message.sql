@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(174);
+SELECT plan(175);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 INSERT INTO mktg.tenant (tenant_id, name, time_zone) VALUES (71, 'India', 'Asia/Kolkata');
 SELECT mktg.create_template('receipt', 'email', 'Your order {{order}}', body => 'Thanks') AS receipt,
@@ -209,6 +209,9 @@ SELECT is(concat_ws(' ', mktg.record_status(:'id', 'opened', '2025-01-15 10:00+0
     mktg.record_status(:'id', 'clicked', '2025-01-15 13:00+00')), 'f t f', 'the first time counts');
 SELECT is((SELECT to_char(opened_at, 'HH24 ') || to_char(clicked_at, 'HH24') FROM mktg.message WHERE contact_id = :m + 73), '11 12', 'and stays');
 SELECT is(pg_temp.rows('SELECT opened, clicked, converted, unsubscribed, mktg.rebuild_stats(campaign_id) FROM mktg.campaign_stats(' || :c || ')'), '(7,8,7,0,0)', 'all counted');
+
+SELECT is(string_agg(CASE WHEN mktg.record_status(pg_temp.fresh(:m + 100 + i::integer, old), 'unsubscribed') THEN old END, ' ' ORDER BY i),
+    'pending queued sent delivered read failed bounced skipped cancelled in_doubt', 'unsubscribed is heard whatever became of the message') FROM olds;
 
 -- unsubscribed withdraws consent
 INSERT INTO mktg.consent (contact_id, channel, topic) VALUES (:m + 50, 'whatsapp', 'news'), (:m + 50, 'email', 'marketing');
