@@ -153,7 +153,7 @@ mktg_add_directly(Relation table, const MktgCount *count)
 	{
 		add_deltas(old, new, count);
 		result = table_tuple_update(table, &place->tid, new, GetCurrentCommandId(true),
-									GetActiveSnapshot(), InvalidSnapshot, false,
+									GetActiveSnapshot(), InvalidSnapshot, true,
 									&failure, &lock_mode, &update_indexes);
 	}
 	if (result == TM_Ok)

@@ -146,6 +146,7 @@ SELECT is(pg_temp.wrong(), 0::bigint, 'an exception handled in a block');
 
 ---- many statements in one transaction ----
 
+SELECT pg_stat_get_xact_numscans('mktg.campaign_stat_pkey'::regclass) AS scans \gset
 -- More versions of the counter row than fit on its page, all kept by this
 -- transaction.
 DO $$
@@ -159,10 +160,8 @@ BEGIN
     END LOOP;
 END $$;
 SELECT is(pg_temp.wrong(), 0::bigint, '500 one-row statements in one transaction');
--- An upsert locks the version it updates and leaves its mark in xmax.
-SELECT is((SELECT count(*) FROM mktg.campaign_stat WHERE campaign_id = 901 AND tenant_id = 1 AND xmax <> 0 AND day = (
-            SELECT send_day FROM mktg.message WHERE campaign_id = 901 AND contact_id = 7000)), 0::bigint,
-          'a row written before is updated directly');
+SELECT cmp_ok(pg_stat_get_xact_numscans('mktg.campaign_stat_pkey'::regclass) - :scans, '<', 100::bigint,
+              'a row written before is updated without looking for it');
 SELECT lives_ok($$SELECT bt_index_check('mktg.campaign_stat_pkey', true)$$, 'the index has an entry for every counter row');
 SET LOCAL enable_seqscan = off;
 SET LOCAL enable_bitmapscan = off;
