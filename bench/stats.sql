@@ -4,7 +4,7 @@
 INSERT INTO mktg.campaign (campaign_id, name, channel)
 VALUES (1, 'small', 'whatsapp'), (2, 'large', 'whatsapp'), (3, 'middle', 'whatsapp');
 INSERT INTO mktg.message (campaign_id, contact_id, position, send_day, address, status, queued_at, sent_at)
-SELECT c, g, g, '2025-01-15', '+91' || 9000000000 + g, 'sent', now(), now()
+SELECT c, g, g, '2025-01-15', '+91' || 9000000000 + g, CASE WHEN random() < 0.5 THEN 'sent' ELSE 'delivered' END, now(), now()
   FROM (VALUES (1, 10000), (2, 1000000), (3, 100000)) v (c, n), generate_series(1, n) g;
 
 CREATE SCHEMA bench;

@@ -1,7 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * add.c
- *		Adds to counter rows.
+ *		Adds to counter rows of the session's slot: directly where it can
+ *		(direct.c), else by one statement a row.
+ *
+ * Slots are numbers of live sessions, so nobody else waits for a row this
+ * transaction holds.  Two exceptions, and both only wait: housekeeping that is
+ * folding the row, and a prepared transaction, whose session has gone on.
  *
  * IDENTIFICATION
  *		src/stats/add.c
