@@ -253,6 +253,10 @@ sub crash_restart
 
 # ---- the stub provider ----
 
+# A test that dies must not wait for a stub that nobody has told to quit.
+my %stubs;
+END { kill 'TERM', keys %stubs if %stubs }
+
 # start_stub(seed => N, full => 1): a hash with port, url, log
 sub start_stub
 {
@@ -262,6 +266,7 @@ sub start_stub
 	$stub->{pid} = open($stub->{out}, '-|', $^X, "$FindBin::RealBin/lib/stub_provider.pl",
 		$stub->{log}, $opt{seed} // 1, $opt{full} ? 1 : 0)
 	  or die "could not start the stub provider: $!";
+	$stubs{ $stub->{pid} } = 1;
 	readline($stub->{out}) =~ /^(\d+) (\d+)$/ or die 'the stub provider did not start';
 	($stub->{port}, $stub->{control_port}) = ($1, $2);
 	$stub->{url} = "http://127.0.0.1:$stub->{port}/hook";
@@ -271,6 +276,7 @@ sub start_stub
 sub stop_stub
 {
 	my ($stub) = @_;
+	delete $stubs{ $stub->{pid} };
 	tell_stub($stub, 'quit');
 	close $stub->{out};		# waits for it
 }
