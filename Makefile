@@ -3,6 +3,7 @@
 #	make deps		installs the packages that build, demo and tests need
 #	make demo		a campaign goes out, in a private cluster; make demo-stop ends it
 #	make test		every test; make check-sql T=contact runs one file of a section
+#	make torture	the kill loop with 1000 kills; see test/t/003_kill.pl
 #	make bench		the performance figures; B=name runs one script
 #	make format		indents the C code changed since the last commit
 #	make clean		removes what make built; tmp/, where demo and tests live, stays
@@ -72,7 +73,7 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) src/.built-for
 
 SECTIONS = unit sql races tap contract lint
 
-.PHONY: deps demo demo-stop test bench format $(addprefix check-,$(SECTIONS))
+.PHONY: deps demo demo-stop test torture bench format $(addprefix check-,$(SECTIONS))
 
 deps:
 	@scripts/deps.sh
@@ -91,6 +92,10 @@ test:
 $(addprefix check-,$(SECTIONS)): check-%:
 	@scripts/deps.sh
 	@scripts/work.sh env T='$(T)' scripts/test.sh $*
+
+torture:
+	@scripts/deps.sh
+	@MKTG_KILLS=$${MKTG_KILLS:-1000} TAP_TIMEOUT=36000 scripts/work.sh env T=003_kill scripts/test.sh tap
 
 bench:
 	@scripts/deps.sh

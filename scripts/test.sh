@@ -80,7 +80,7 @@ tap()
 {
 	local label=$1 status=0
 	shift
-	timeout -k 10 1200 "$@" > "$out/$section.$label.log" 2>&1 < /dev/null || status=$?
+	timeout -k 10 "${TAP_TIMEOUT:-1200}" "$@" > "$out/$section.$label.log" 2>&1 < /dev/null || status=$?
 	# a program that does not say by its status what it has said by its lines
 	[ $status != 0 ] || ! grep '^not ok' "$out/$section.$label.log" | grep -qv '# TODO' || status=1
 	count "$label" $status "$out/$section.$label.log"

@@ -55,6 +55,9 @@ static Allowance *find_allowance(Allowance *list, int n, const MktgLane *lane);
 static Allowance *lock_allowances(MktgClaim *claim, int *count);
 static void load_allowance(Allowance *allowance, MktgClaim *claim);
 static void spend_allowances(MktgClaim *claim, Allowance *list, int n);
+#ifdef MKTG_PLANT_RECORD_FIRST
+static void record_first(const MktgClaim *claim);
+#endif
 
 void
 mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
@@ -342,8 +345,30 @@ mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 		claim->lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1].taken++;
 	claimed = SPI_tuptable;
 	spend_allowances(claim, allowances, limits);
+#ifdef MKTG_PLANT_RECORD_FIRST
+	record_first(claim);
+#endif
 	SPI_tuptable = claimed;
 }
+
+#ifdef MKTG_PLANT_RECORD_FIRST
+/*
+ * A PLANTED BUG, never in what ships: messages are recorded as sent before
+ * they leave, so that a crash loses them.  test/t/003_kill.pl builds this to
+ * see that it would notice.
+ */
+static void
+record_first(const MktgClaim *claim)
+{
+	static MktgQuery query = MKTG_QUERY(
+		"WITH gone AS (DELETE FROM mktg.outbox WHERE lease = $1 RETURNING *)"
+		" UPDATE mktg.message m SET status = 'sent', sent_at = $2, attempts = g.attempt FROM gone g"
+		"  WHERE m.tenant_id = g.tenant_id AND m.campaign_id = g.campaign_id"
+		"   AND m.contact_id = g.contact_id AND m.ref = g.ref", INT8OID, TIMESTAMPTZOID);
+
+	mktg_call(&query, MKTG_INT64(claim->lease), MKTG_TIME(claim->now));
+}
+#endif
 
 static void
 spend_allowances(MktgClaim *claim, Allowance *list, int n)

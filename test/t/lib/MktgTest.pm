@@ -19,7 +19,7 @@ use PostgreSQL::Test::Utils;
 our @EXPORT = qw(
   new_node new_database add_contacts add_template add_campaign launch
   set_config set_clock status_of is_status wait_for_status wait_delivering wait_drained wait_sql
-  is_conserved are_counters_right crash_restart
+  conservation_faults is_conserved are_counters_right crash_restart
   start_stub stop_stub stub_mode stub_log stub_counts add_webhook_provider
   $SECRET
 );
@@ -199,10 +199,11 @@ sub wait_drained
 
 # enqueued = waiting + leased + ended, and message by message: what is queued
 # is in the queue, and nothing else but what was reported on while leased.
-sub is_conserved
+# Empty if so, else the counts.
+sub conservation_faults
 {
-	my ($node, $what, $db) = @_;
-	my $faults = $node->safe_psql($db // 'postgres', <<'SQL');
+	my ($node, $db) = @_;
+	return $node->safe_psql($db // 'postgres', <<'SQL');
 SELECT concat_ws(' ', 'enqueued', enqueued, 'waiting', waiting, 'leased', leased, 'ended', ended, 'odd', odd)
   FROM (SELECT count(m.queued_at) AS enqueued,
                count(*) FILTER (WHERE o.due IS NOT NULL AND o.lease IS NULL) AS waiting,
@@ -217,7 +218,12 @@ SELECT concat_ws(' ', 'enqueued', enqueued, 'waiting', waiting, 'leased', leased
            AND o.contact_id = m.contact_id AND o.ref = m.ref) x
  WHERE enqueued <> waiting + leased + ended OR odd > 0
 SQL
-	return is($faults, '', "$what: enqueued = waiting + leased + ended");
+}
+
+sub is_conserved
+{
+	my ($node, $what, $db) = @_;
+	return is(conservation_faults($node, $db), '', "$what: enqueued = waiting + leased + ended");
 }
 
 sub are_counters_right
@@ -253,9 +259,13 @@ sub crash_restart
 
 # ---- the stub provider ----
 
-# A test that dies must not wait for a stub that nobody has told to quit.
+# Held here: a test that dies would wait for a stub that nobody has told to quit.
 my %stubs;
-END { kill 'TERM', keys %stubs if %stubs }
+
+END
+{
+	kill 'TERM', keys %stubs;
+}
 
 # start_stub(seed => N, full => 1): a hash with port, url, log
 sub start_stub
@@ -266,7 +276,7 @@ sub start_stub
 	$stub->{pid} = open($stub->{out}, '-|', $^X, "$FindBin::RealBin/lib/stub_provider.pl",
 		$stub->{log}, $opt{seed} // 1, $opt{full} ? 1 : 0)
 	  or die "could not start the stub provider: $!";
-	$stubs{ $stub->{pid} } = 1;
+	$stubs{ $stub->{pid} } = $stub;
 	readline($stub->{out}) =~ /^(\d+) (\d+)$/ or die 'the stub provider did not start';
 	($stub->{port}, $stub->{control_port}) = ($1, $2);
 	$stub->{url} = "http://127.0.0.1:$stub->{port}/hook";
@@ -276,9 +286,9 @@ sub start_stub
 sub stop_stub
 {
 	my ($stub) = @_;
-	delete $stubs{ $stub->{pid} };
 	tell_stub($stub, 'quit');
 	close $stub->{out};		# waits for it
+	delete $stubs{ $stub->{pid} };
 }
 
 sub tell_stub

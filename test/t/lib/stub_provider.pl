@@ -11,6 +11,8 @@
 #
 #	ok		taken, 200
 #	slow		taken at once, 200 after a second
+#	lag		taken at once, 200 after 60 ms
+#	late		taken after 60 ms if the client is still there, 200
 #	stall		taken at once, 200 after half a minute
 #	drip		taken, 200 byte by byte
 #	reset		taken, then the connection is reset
@@ -33,8 +35,8 @@ use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(time);
 
 my ($log_name, $seed, $full) = @ARGV;
-my %delay = (slow => 1, stall => 30);
-my %taken = map { $_ => 1 } qw(ok slow stall drip reset garbage);
+my %delay = (slow => 1, stall => 30, lag => 0.06, late => 0.06);
+my %taken = map { $_ => 1 } qw(ok slow lag late stall drip reset garbage);
 my @modes = (['ok', 1]);
 my $total = 1;
 my $refusing = 0;
@@ -111,18 +113,26 @@ sub reply
 	return join("\r\n", "HTTP/1.1 $status Stub", @headers, 'Content-Length: ' . length($text), '', $text);
 }
 
+sub write_down
+{
+	my ($entry) = @_;
+	$entry->{at} = time;
+	print $log $json->encode($entry), "\n";
+	$log->flush;
+	$log->sync or die "could not fsync: $!";
+}
+
 # What is to be done with one whole request.
 sub handle
 {
 	my ($c, $head, $body) = @_;
 	my ($id) = $head =~ /^webhook-id:\s*(\S+)/mi;
 	my $mode = draw_mode();
-	my %entry = (id => $id, mode => $mode, taken => $taken{$mode} ? 1 : 0, at => time);
+	my %entry = (id => $id, mode => $mode, taken => $taken{$mode} ? 1 : 0);
 
 	@entry{qw(headers body)} = ($head, $body) if $full;
-	print $log $json->encode(\%entry), "\n";
-	$log->flush;
-	$log->sync or die "could not fsync: $!";
+	if ($mode eq 'late') { $c->{late} = \%entry }
+	else { write_down(\%entry) }
 
 	if ($mode eq 'ok') { $c->{out} .= reply(200) }
 	elsif ($mode eq 'drip') { $c->{drip} = reply(200) }
@@ -168,6 +178,7 @@ sub write_to
 	if ($c->{reply_at} && $now >= $c->{reply_at})
 	{
 		delete $c->{reply_at};
+		write_down(delete $c->{late}) if $c->{late};
 		$c->{out} .= reply(200);
 	}
 	$c->{out} .= substr($c->{drip}, 0, 1, '') if defined $c->{drip} && length $c->{drip};
