@@ -6,6 +6,7 @@
 #
 #	[ROUNDS=31] bench/stats.sh
 set -eu
+# shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 rounds=${ROUNDS:-31}
 

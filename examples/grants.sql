@@ -67,15 +67,14 @@ GRANT SELECT, INSERT, UPDATE ON mktg.consent TO :"app";
 GRANT INSERT ON mktg.consent_log TO :"app";
 GRANT SELECT, INSERT ON mktg.suppression TO :"app";
 
--- single messages; the first of a template makes the campaign they belong to,
--- and every message is counted in the transaction of the caller
+-- single messages; the first of a template makes the campaign they belong to.
+-- Counters are written with the rights of the tables' owner.
 GRANT EXECUTE ON FUNCTION mktg.send(bigint, text, jsonb, text, text, text, bigint) TO :"app";
 GRANT SELECT ON mktg.template, mktg.sender, mktg.campaign TO :"app";
 GRANT INSERT (tenant_id, name, code, type, channel, template_id, sender_id, status, priority, activated_at)
     ON mktg.campaign TO :"app";
 GRANT USAGE ON SEQUENCE mktg.campaign_campaign_id_seq TO :"app";
 GRANT SELECT, INSERT ON mktg.message, mktg.outbox TO :"app";
-GRANT SELECT, INSERT, UPDATE ON mktg.campaign_stat TO :"app";
 
 -- what providers report, as long as the application is who hears it
 GRANT EXECUTE ON FUNCTION mktg.record_status(text, text, timestamptz, text, bigint) TO :"app";
@@ -90,7 +89,7 @@ GRANT EXECUTE ON FUNCTION
     mktg._require_campaign(bigint, bigint), mktg._message_id(bigint, bigint, bigint, text)
 TO :"app";
 GRANT SELECT ON
-    mktg.send_schedule, mktg._campaign_count,
+    mktg.send_schedule, mktg.campaign_stat, mktg._campaign_count,
     mktg.campaign_list, mktg.campaign_daily, mktg.send_calendar,
     mktg.recipient, mktg.failed_sends, mktg.in_doubt
 TO :"app";
