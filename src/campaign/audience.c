@@ -25,9 +25,10 @@
  * needed, $6 the caller's array.  "wanted" has each element once with the
  * number of times it came, "input" the contacts it stands for.
  *
- * A contact subscribed to several topics comes out of the join with consent
- * several times; taking the first of each address takes care of that too, and
- * keeps the rows in their order, so that nothing need be sorted.
+ * Candidates come in the order of contact_id, and positions are given in it; of
+ * contacts that share an address the lowest stands for it.  A contact that is
+ * subscribed to several topics comes out of the join several times; taking the
+ * first of each address takes care of that too.
  */
 #define INPUT_CONTACTS \
 	"WITH wanted AS MATERIALIZED (SELECT id AS key, count(*) AS n FROM unnest($6::bigint[]) AS u (id) GROUP BY id)," \
@@ -62,13 +63,14 @@
 #define UNREACHABLE		"5"
 
 #define ADD(from, counted, unknown, total) \
-	" rated AS MATERIALIZED (" \
-	"  SELECT c.contact_id, a.address," \
-	"   (CASE WHEN NOT c.is_active OR a.address IS NULL THEN " UNREACHABLE \
+	" rated AS MATERIALIZED (SELECT contact_id, address," \
+	"  (CASE WHEN rating < " DUPLICATE " AND NOT mktg._first_of(address) THEN " DUPLICATE " ELSE rating END)::smallint AS rating" \
+	"  FROM (SELECT c.contact_id, a.address," \
+	"   CASE WHEN NOT c.is_active OR a.address IS NULL THEN " UNREACHABLE \
 	"        WHEN x.address_hash IS NOT NULL THEN " SUPPRESSED \
 	"        WHEN $5 AND (k.contact_id IS NULL OR u.contact_id IS NOT NULL) THEN " UNSUBSCRIBED \
 	"        WHEN m.contact_id IS NOT NULL OR n.contact_id IS NOT NULL THEN " DUPLICATE \
-	"        WHEN mktg._first_of(a.address) THEN " ADDED " ELSE " DUPLICATE " END)::smallint AS rating" \
+	"        ELSE " ADDED " END AS rating" \
 	"   FROM " from \
 	"   CROSS JOIN LATERAL (SELECT " MKTG_SQL_ADDRESS("$2", "c") " AS address) a" \
 	"   LEFT JOIN mktg.suppression x ON x.tenant_id = $1 AND x.channel = $2" \
@@ -81,7 +83,7 @@
 	"   LEFT JOIN mktg.message m ON m.tenant_id = $1 AND m.campaign_id = $3 AND m.contact_id = c.contact_id" \
 	"     AND m.ref || '' = ''" /* by key: not what the index of addresses offers */ \
 	"   LEFT JOIN mktg.message n ON n.tenant_id = $1 AND n.campaign_id = $3 AND n.address = a.address AND n.ref = ''" \
-	"  WHERE c.tenant_id = $1)," \
+	"  WHERE c.tenant_id = $1 ORDER BY c.contact_id) candidate)," \
 	" added AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, address, position)" \
 	"   SELECT $1, $3, contact_id, address, $4 + row_number() OVER () FROM rated WHERE rating = " ADDED ")" \
 	" SELECT count(*) FILTER (WHERE rating = " ADDED ")," \

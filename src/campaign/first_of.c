@@ -3,10 +3,10 @@
  * first_of.c
  *		Is this the first time a value is seen in this scan?
  *
- * Choosing one contact an address by GROUP BY takes the rows out of their
- * order, and a sort to put them back costs more than all the rest.  Here the
- * rows stream through a set of 128-bit hashes: 24 bytes an address, and two
- * addresses in a thousand million taken for one with a chance of 10^-21.
+ * Choosing one contact an address by GROUP BY takes rows out of their order and
+ * would have them sorted twice.  Here they stream through a set of 128-bit
+ * hashes: 24 bytes an address, and a chance of 10^-21 that two of a thousand
+ * million are taken for one.
  *
  * IDENTIFICATION
  *		src/campaign/first_of.c
