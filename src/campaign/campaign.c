@@ -24,7 +24,6 @@
 #include "utils/rel.h"
 
 #include "base/base.h"
-#include "base/shared.h"
 #include "campaign/campaign.h"
 
 static bool transition_allowed(const char *from, const char *to, const char *type);
@@ -33,9 +32,6 @@ static void require_object(FunctionCallInfo fcinfo, int n, const char *what);
 PG_FUNCTION_INFO_V1(mktg_create_campaign);
 PG_FUNCTION_INFO_V1(mktg_require_campaign_sql);
 PG_FUNCTION_INFO_V1(mktg_campaign_guard);
-PG_FUNCTION_INFO_V1(mktg_pause_campaign);
-PG_FUNCTION_INFO_V1(mktg_resume_campaign);
-PG_FUNCTION_INFO_V1(mktg_cancel_campaign);
 
 /*
  * SQL: mktg.create_campaign(name, channel, template, sender, type,
@@ -300,103 +296,4 @@ mktg_campaign_guard(PG_FUNCTION_ARGS)
 				 errdetail("Campaign %s.", SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "campaign_id"))),
 				 errhint("Use mktg.activate_campaign(), pause_campaign(), resume_campaign() and cancel_campaign().")));
 	return PointerGetDatum(row);
-}
-
-/*
- * SQL: mktg.pause_campaign(campaign bigint, tenant bigint DEFAULT 1) returns text
- *
- * The next claim passes the campaign by.  Its place in the sender's days is
- * free for others until it is resumed.  Errors: MK014, MK033 not active.
- */
-Datum
-mktg_pause_campaign(PG_FUNCTION_ARGS)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'paused'"
-										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
-	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
-	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
-	MktgCampaign campaign;
-
-	mktg_begin();
-	mktg_lock_campaign(id, tenant, &campaign);
-	if (strcmp(campaign.status, "active") != 0)
-		mktg_refuse_transition(&campaign, "paused");
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id));
-	mktg_end();
-	PG_RETURN_TEXT_P(cstring_to_text("paused"));
-}
-
-/*
- * SQL: mktg.resume_campaign(campaign bigint, tenant bigint DEFAULT 1) returns text
- *
- * Errors: MK014, MK033 not paused.
- */
-Datum
-mktg_resume_campaign(PG_FUNCTION_ARGS)
-{
-	static MktgQuery sender_query = MKTG_QUERY("SELECT coalesce(sender_id, 0) FROM mktg.campaign"
-											   " WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'active'"
-										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
-	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
-	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
-	MktgCampaign campaign;
-	DateADT		today;
-	int32		sender_limit;
-	int64		sender;
-
-	mktg_begin();
-	mktg_require_campaign(id, tenant);
-	mktg_call(&sender_query, MKTG_INT64(tenant), MKTG_INT64(id));
-	sender = mktg_int64_at(0, 1);
-	/* the sender before its campaigns, as everywhere */
-	sender_limit = mktg_lock_sender(sender, tenant);
-	mktg_lock_campaign(id, tenant, &campaign);
-	if (strcmp(campaign.status, "paused") != 0)
-		mktg_refuse_transition(&campaign, "resumed");
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id));
-	today = mktg_tenant_day(mktg_now(), tenant);
-	mktg_recall_overdue(sender, sender_limit > 0 ? 0 : id, today, tenant);
-	mktg_plan_sender(sender, sender_limit, id, today, tenant);
-	mktg_wake_at_commit();
-	mktg_end();
-	PG_RETURN_TEXT_P(cstring_to_text("active"));
-}
-
-/*
- * SQL: mktg.cancel_campaign(campaign bigint, tenant bigint DEFAULT 1) returns text
- *
- * What waits becomes cancelled; what the worker holds ends as it ends.
- * Errors: MK014, MK033 completed or cancelled already.
- */
-Datum
-mktg_cancel_campaign(PG_FUNCTION_ARGS)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'cancelled', ended_at = $3"
-										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID, TIMESTAMPTZOID);
-	static MktgQuery plan_query = MKTG_QUERY("UPDATE mktg.send_schedule SET status = 'cancelled'"
-											 " WHERE tenant_id = $1 AND campaign_id = $2 AND status = 'planned'",
-											 INT8OID, INT8OID);
-
-	/* a leased row is the worker's: its message stays queued until it reports */
-	static MktgQuery message_query = MKTG_BULK_QUERY("WITH gone AS (DELETE FROM mktg.outbox"
-													 "  WHERE tenant_id = $1 AND campaign_id = $2 AND lease IS NULL"
-													 "  RETURNING contact_id, ref)"
-													 " UPDATE mktg.message m SET status = 'cancelled'"
-													 " WHERE m.tenant_id = $1 AND m.campaign_id = $2 AND (m.status = 'pending'"
-													 "  OR m.status = 'queued' AND (m.contact_id, m.ref) IN (SELECT contact_id, ref FROM gone))",
-													 INT8OID, INT8OID);
-	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
-	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
-	MktgCampaign campaign;
-
-	mktg_begin();
-	mktg_lock_campaign(id, tenant, &campaign);
-	if (strcmp(campaign.status, "completed") == 0 || strcmp(campaign.status, "cancelled") == 0)
-		mktg_refuse_transition(&campaign, "cancelled");
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id), MKTG_TIME(mktg_now()));
-	mktg_call(&plan_query, MKTG_INT64(tenant), MKTG_INT64(id));
-	mktg_call(&message_query, MKTG_INT64(tenant), MKTG_INT64(id));
-	mktg_end();
-	PG_RETURN_TEXT_P(cstring_to_text("cancelled"));
 }

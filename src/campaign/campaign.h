@@ -50,6 +50,9 @@ extern void mktg_refuse_other_channel(const char *kind, const char *name,
 
 /* ---- plan.c ---- */
 
+/* a plan longer than a century is a mistake */
+#define MKTG_MAX_PLAN_DAYS	36525
+
 /* Serialises planning and dispatch under a sender; gives its daily limit, 0 for none. */
 extern int32 mktg_lock_sender(int64 sender, int64 tenant);
 
