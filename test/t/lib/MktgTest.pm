@@ -9,6 +9,7 @@ use Exporter qw(import);
 use File::Basename qw(basename);
 use FindBin;
 use IO::Socket::INET;
+use IPC::Run;
 use JSON::PP;
 use Time::HiRes qw(usleep time);
 use Test::More;
@@ -18,7 +19,7 @@ use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
   new_node new_database add_contacts add_template add_campaign launch
-  set_config set_clock status_of is_status wait_for_status wait_delivering wait_drained wait_sql
+  set_config set_clock status_of is_status wait_for_status wait_delivering wait_drained wait_sql try_sql
   conservation_faults is_conserved are_counters_right crash_restart
   start_stub stop_stub stub_mode stub_log stub_counts add_webhook_provider
   $SECRET
@@ -166,12 +167,32 @@ sub is_status
 	like(status_of($node, $check, $db), $pattern, $what);
 }
 
+# Result of a query, undefined where it fails: the server may be down.
+sub try_sql
+{
+	my ($node, $db, $sql) = @_;
+	my ($out, $err);
+
+	# not by standard input, which psql does not read if it cannot connect
+	IPC::Run::run([ $node->installed_command('psql'), '-XAtq', '-d', $node->connstr($db), '-c', $sql ],
+		'<', '/dev/null', '>', \$out, '2>', \$err)
+	  or return undef;
+	chomp $out;
+	return $out;
+}
+
 # Polls a query that answers t in the end; dies if it never does.
 sub wait_sql
 {
 	my ($node, $db, $sql, $seconds) = @_;
-	local $PostgreSQL::Test::Utils::timeout_default = $seconds if $seconds;
-	$node->poll_query_until($db, $sql) or die "timed out waiting for: $sql";
+	my $end = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+	my $answer;
+
+	while (($answer = try_sql($node, $db, $sql) // '') ne 't')
+	{
+		die "timed out waiting for: $sql\nlast answer: $answer" if time > $end;
+		usleep(50_000);
+	}
 }
 
 # Waits until a check's "ok" is t or f and its detail matches (SQL pattern).
