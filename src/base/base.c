@@ -42,8 +42,8 @@ mktg_settings_init(void)
 }
 
 /*
- * Only the form is checked: the time zone tables need not be there yet when
- * the configuration file is read.
+ * Everything is checked here: the worker reads the clock where an error would
+ * end it.  What the zone makes of it is left open, as that may change.
  */
 static bool
 check_clock(char **newval, void **extra, GucSource source)
@@ -52,16 +52,22 @@ check_clock(char **newval, void **extra, GucSource source)
 	char	   *field[MAXDATEFIELDS];
 	int			ftype[MAXDATEFIELDS];
 	int			nfields;
+	int			kind;
+	int			zone;
+	struct pg_tm tm;
+	fsec_t		fsec;
+	TimestampTz instant;
 
 	if (*newval == NULL || **newval == '\0')
 		return true;
 	if (ParseDateTime(*newval, workbuf, sizeof(workbuf), field, ftype,
-					  MAXDATEFIELDS, &nfields) != 0)
-	{
-		GUC_check_errdetail("\"%s\" is not a timestamp.", *newval);
-		return false;
-	}
-	return true;
+					  MAXDATEFIELDS, &nfields) == 0 &&
+		mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, &zone) == 0 &&
+		kind == DTK_DATE &&
+		tm2timestamp(&tm, fsec, &zone, &instant) == 0)
+		return true;
+	GUC_check_errdetail("\"%s\" is not a timestamp.", *newval);
+	return false;
 }
 
 static bool

@@ -57,8 +57,15 @@ extern int no_such_variable
 /* 16 has one check for all classes of objects; here it serves relations */
 #define object_ownercheck(classid, objectid, role)	pg_class_ownercheck(objectid, role)
 #define mktg_owns_database(database, role)	pg_database_ownercheck(database, role)
+
+#define mktg_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
 #else
 #define mktg_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
+
+/* what is wrong in detail is of no interest */
+#define mktg_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &(DateTimeErrorExtra) {0})
 #endif
 
 /* The running transaction, told apart from the backend's earlier ones. */

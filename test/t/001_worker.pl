@@ -96,7 +96,39 @@ is($node->safe_psql('postgres', "SELECT cancelled > 200 AND queued = 0 AND pendi
 is_conserved($node, 'after cancelling');
 are_counters_right($node, 'after cancelling');
 stub_mode($stub, 'ok=1');
+
+# ---- what cannot be recorded stays in memory, and nothing more is sent ----
+
+stub_mode($stub, 'slow=1');
+set_config($node, 'mktg.max_in_flight' => 4);
+$node->safe_psql('postgres', q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''out of order''; END'});
+my $stuck = add_campaign($node, name => 'stuck', sender => 'hook', where => 'contact_id <= 40');
+my $log_start = -s $node->logfile;
+$requests = @{ [ stub_log($stub) ] };
+launch($node, $stuck);
+wait_sql($node, 'postgres', 'SELECT count(*) >= 4 FROM mktg.outbox WHERE lease IS NOT NULL');
+$node->safe_psql('postgres', 'CREATE TRIGGER refuse BEFORE UPDATE ON mktg.message FOR EACH ROW EXECUTE FUNCTION refuse()');
+wait_for_status($node, 'worker postgres', 'f', 'idle: the last transaction failed; see the server log');
+# and once more, so that it has tried again
+wait_sql($node, 'postgres', "SELECT count(*) > 1 FROM regexp_matches(pg_read_file('" . $node->logfile
+	. "', $log_start, 10000000), 'ERROR:  out of order', 'g')");
+stub_mode($stub, 'ok=1');
+is(@{ [ stub_log($stub) ] } - $requests, 4, 'while records fail nothing more is sent');
+is($node->safe_psql('postgres', 'SELECT count(lease), count(*) FROM mktg.outbox'), '4|' . $node->safe_psql('postgres',
+	"SELECT count(*) FROM mktg.message WHERE status = 'queued'"), 'and nothing is forgotten');
+$node->safe_psql('postgres', 'DROP TRIGGER refuse ON mktg.message; DROP FUNCTION refuse()');
+wait_drained($node);
+is(@{ [ stub_log($stub) ] } - $requests, $node->safe_psql('postgres', "SELECT sent FROM mktg.campaign_stats($stuck)"),
+	'recorded at last, each was sent once');
+is($node->safe_psql('postgres', "SELECT max(attempts) FROM mktg.message WHERE campaign_id = $stuck"), '1', 'at the first attempt');
+is_status($node, 'worker postgres', qr/^t\|/, 'and the worker delivers');
+is_conserved($node, 'after records that failed');
+are_counters_right($node, 'after records that failed');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET mktg.max_in_flight');
+$node->reload;
+
+my ($status, $answer, $error) = $node->psql('postgres', "ALTER SYSTEM SET mktg.clock = '2025-13-45 10:00'");
+like($error, qr/"2025-13-45 10:00" is not a timestamp/, 'a clock at no time is refused');
 
 # ---- without work, and with work it may not do, it does not spin ----
 
