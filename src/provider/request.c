@@ -7,11 +7,14 @@
  * again.  What never changes is set when the handle is made; a message sets
  * little more than its body.
  *
- * The body goes through a read callback.  libcurl repeats a request by itself
- * when a connection that it used again turns out to be closed; the server may
- * have read the request before it closed.  So a request whose body has begun
- * to leave is not begun a second time where on_doubt is "hold": neither by
- * rewinding (no seek callback) nor by starting over (before_request).
+ * libcurl repeats a request by itself when a connection that it used again
+ * turns out to be closed; the server may have read the request before it
+ * closed.  So a request whose body has begun to leave is not begun a second
+ * time where on_doubt is "hold": its body goes through a read callback, and
+ * neither rewinding (no seek callback) nor starting over (before_request) is
+ * possible.  Where a repetition does no harm libcurl is given the body itself,
+ * which then leaves with the header in one piece: one system call less on
+ * either side.
  *
  * IDENTIFICATION
  *		src/provider/request.c
@@ -210,6 +213,10 @@ mktg_request_set_body(MktgRequest *request)
 		return false;
 	if (request->mime != NULL || size == 0)
 		return true;
+	/* mail is not posted: its driver hands it out */
+	if (!request->provider->driver->blocking &&
+		!SET(request, CURLOPT_POSTFIELDS, request->hold ? NULL : request->body.data))
+		return false;
 	return SET(request, CURLOPT_POSTFIELDSIZE_LARGE, size) &&
 		SET(request, CURLOPT_INFILESIZE_LARGE, size) &&
 		SET(request, CURLOPT_SEEKFUNCTION, request->hold ? NULL : seek_body);
@@ -270,6 +277,8 @@ mktg_request_put(MktgRequest *request)
 		curl_mime_free(request->mime);
 		request->mime = NULL;
 	}
+	if (request->body.length > 0 && !provider->driver->blocking)
+		(void) SET(request, CURLOPT_POSTFIELDS, NULL);
 	clear_buffer(&request->body);
 	clear_buffer(&request->reply);
 	request->body_sent = 0;

@@ -33,7 +33,7 @@
 #include "provider/transport.h"
 
 #define EVENTS_AT_ONCE		64
-#define IDLE_CONNECTIONS	256L	/* kept open over all providers */
+#define IDLE_CONNECTIONS	1024L	/* kept open over all providers; one that is closed was opened for one message */
 
 /* What epoll and libcurl want of one descriptor; an array by descriptor. */
 typedef struct Watch

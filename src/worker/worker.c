@@ -101,6 +101,7 @@ static void run_step(Loop *loop);
 static void step(Loop *loop);
 static bool may_send(Loop *loop);
 static bool worth_claiming(const Pump *pump);
+static bool worth_recording(const Pump *pump);
 static bool step_due(const Loop *loop, TimestampTz now);
 static long wait_ms(const Loop *loop, TimestampTz now);
 static void end_worker(Loop *loop);
@@ -261,6 +262,18 @@ worth_claiming(const Pump *pump)
 	return pump->more && mktg_pump_room(pump) >= Max(mktg_max_in_flight / 2, 1);
 }
 
+/*
+ * Half of what was under way has come back.  The other half keeps the network
+ * busy meanwhile, also where a provider's connections are far fewer than what
+ * may be under way.
+ */
+static bool
+worth_recording(const Pump *pump)
+{
+	return pump->nfinished > 0 &&
+		(pump->nfinished >= pump->under_way || pump->nfinished >= mktg_max_in_flight / 2);
+}
+
 static bool
 step_due(const Loop *loop, TimestampTz now)
 {
@@ -272,9 +285,8 @@ step_due(const Loop *loop, TimestampTz now)
 		return true;
 	if (worth_claiming(pump))
 		return true;
-	return pump->nfinished > 0 &&
-		(pump->under_way == 0 || pump->nfinished >= mktg_max_in_flight / 2 ||
-		 TimestampDifferenceExceeds(pump->first_finished, now, RECORD_MS));
+	return worth_recording(pump) ||
+		(pump->nfinished > 0 && TimestampDifferenceExceeds(pump->first_finished, now, RECORD_MS));
 }
 
 static long
@@ -289,10 +301,10 @@ wait_ms(const Loop *loop, TimestampTz now)
 	long		wait = Min(until(now, loop->next_claim), until(now, loop->next_housekeeping));
 	long		transport = mktg_transport_timeout_ms(loop->pump->transport);
 
-	if (worth_claiming(loop->pump))
+	if (worth_claiming(loop->pump) || worth_recording(loop->pump))
 		wait = 0;
 	else if (loop->pump->nfinished > 0)
-		wait = Min(wait, loop->pump->under_way == 0 ? 0 : RECORD_MS);
+		wait = Min(wait, RECORD_MS);
 	wait = Max(wait, until(now, loop->rest_until));
 	if (transport >= 0)
 		wait = Min(wait, transport);
