@@ -27,7 +27,6 @@
 #include "campaign/campaign.h"
 
 static bool transition_allowed(const char *from, const char *to, const char *type);
-static void require_object(FunctionCallInfo fcinfo, int n, const char *what);
 
 PG_FUNCTION_INFO_V1(mktg_create_campaign);
 PG_FUNCTION_INFO_V1(mktg_require_campaign_sql);
@@ -78,7 +77,7 @@ mktg_create_campaign(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_MKTG_INVALID_VALUE),
 				 errmsg("campaign type \"%s\" is not a word", type),
 				 errhint("Use small letters, digits and _, such as promotional, newsletter or transactional.")));
-	require_object(fcinfo, 8, "template_data");
+	mktg_require_object(fcinfo, 8, "template_data");
 	if (!PG_ARGISNULL(2))
 		template_id = mktg_find_template(text_to_cstring(PG_GETARG_TEXT_PP(2)), channel, tenant);
 	sender = mktg_find_sender(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),
@@ -94,20 +93,25 @@ mktg_create_campaign(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(campaign);
 }
 
-static void
-require_object(FunctionCallInfo fcinfo, int n, const char *what)
+void
+mktg_require_object(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	Jsonb	   *value;
 
 	if (PG_ARGISNULL(n))
 		return;
 	value = PG_GETARG_JSONB_P(n);
-	if (JB_ROOT_IS_OBJECT(value))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_MKTG_INVALID_VALUE),
-			 errmsg("%s must be a JSON object", what),
-			 errhint("For example '{\"discount\": \"20 %%\"}'.")));
+	if (!JB_ROOT_IS_OBJECT(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_VALUE),
+				 errmsg("%s must be a JSON object", what),
+				 errhint("For example '{\"discount\": \"20 %%\"}'.")));
+	if (VARSIZE(value) > MKTG_MAX_JSON)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_TOO_LARGE),
+				 errmsg("%s is too large", what),
+				 errdetail("It has %d bytes, and %d are the most.", (int) VARSIZE(value), MKTG_MAX_JSON),
+				 errhint("Pass what the template names, and no more.")));
 }
 
 void

@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "utils/date.h"
 
 #include "base/query.h"
@@ -43,6 +44,10 @@ extern int64 mktg_find_sender(const char *name, const char *channel, int64 tenan
 
 /* Template of a name and channel; refuses a name that is not there. */
 extern int64 mktg_find_template(const char *name, const char *channel, int64 tenant);
+
+/* Argument n is NULL or a JSON object of at most MKTG_MAX_JSON bytes. */
+#define MKTG_MAX_JSON	(1024 * 1024)
+extern void mktg_require_object(FunctionCallInfo fcinfo, int n, const char *what);
 
 extern void mktg_refuse_transition(const MktgCampaign *campaign, const char *action);
 extern void mktg_refuse_other_channel(const char *kind, const char *name,

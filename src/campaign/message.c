@@ -15,7 +15,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "utils/jsonb.h"
 
 #include "base/base.h"
 #include "base/shared.h"
@@ -312,11 +311,7 @@ mktg_send(PG_FUNCTION_ARGS)
 	mktg_begin();
 	mktg_require_contact(contact, tenant);
 	mktg_require_channel(channel);
-	if (!PG_ARGISNULL(2) && !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(2)))
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_INVALID_VALUE),
-				 errmsg("variables must be a JSON object"),
-				 errhint("For example '{\"order\": \"A-1\"}'.")));
+	mktg_require_object(fcinfo, 2, "variables");
 	key.ref = new_ref(fcinfo, 4);
 	key.campaign_id = find_stream(template_name, channel,
 								  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)), tenant);

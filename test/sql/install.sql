@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(121);
+SELECT plan(122);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 
 -- What DROP EXTENSION takes and migrate() puts back.
@@ -289,6 +289,9 @@ SELECT is(pg_temp.refusal(statement),
     'MK006 | pg_cron is not installed in this database | pg_cron lives in one database of a cluster, the one cron.database_name names.'
     ' | Run CREATE EXTENSION pg_cron there, or call mktg.process_daily() from another scheduler.', 'without pg_cron: ' || statement)
   FROM unnest(ARRAY['SELECT mktg.schedule_jobs()', 'SELECT mktg.unschedule_jobs()']) AS statement;
+
+SELECT throws_ok($$SET LOCAL mktg.clock = 'half past nine'$$, '22023', 'invalid value for parameter "mktg.clock": "half past nine"',
+    'the clock takes what is a time');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(175);
+SELECT plan(176);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 INSERT INTO mktg.tenant (tenant_id, name, time_zone) VALUES (71, 'India', 'Asia/Kolkata');
 SELECT mktg.create_template('receipt', 'email', 'Your order {{order}}', body => 'Thanks') AS receipt,
@@ -114,7 +114,9 @@ SELECT is(pg_temp.refusal('SELECT mktg.send(' || arguments || ')'), refused, nam
     (:p || ', ''receipt'', sender => ''texts''', 'sender of another channel',
      'MK032 | sender "texts" is for another channel | It is for channel sms, and email is wanted. | Name a sender of channel email.'),
     (:foreigner || ', ''receipt'', tenant => 71', 'no sender', 'MK015 | there is no sender for channel email | mktg.set_sender() makes one.'),
-    (:p || ', ''receipt'', ''[]''', 'variables are a list', 'MK024 | variables must be a JSON object | For example ''{"order": "A-1"}''.'),
+    (:p || ', ''receipt'', ''[]''', 'variables are a list', 'MK024 | variables must be a JSON object | For example ''{"discount": "20 %"}''.'),
+    (:p || ', ''receipt'', jsonb_build_object(''a'', repeat(''x'', 1048577))', 'variables over 1 MB', 'MK025 | variables is too large'
+     ' | It has 1048594 bytes, and 1048576 are the most. | Pass what the template names, and no more.'),
     (:p || ', ''receipt'', idempotency_key => ''''', 'key empty', 'MK024 | invalid idempotency key'
      ' | It must have 1 to 128 letters, digits or characters of "._:+-". | A UUID, or a name such as order-4711:receipt, will do.'),
     (:p || ', ''receipt'', idempotency_key => repeat(''k'', 129)', 'key of 129', 'MK024 | invalid idempotency key'
