@@ -31,6 +31,7 @@ typedef struct StubShared
 {
 	int			connections;
 	int			requests;		/* read to their end */
+	int			ended;			/* connections whose end is on its way */
 } StubShared;
 
 typedef struct Stub
@@ -99,6 +100,9 @@ stub_start(StubServe serve, const void *argument)
 				prctl(PR_SET_PDEATHSIG, SIGKILL);
 				close(fd);
 				serve(connection, stub.shared, argument);
+				/* whoever else still holds the descriptor */
+				shutdown(connection, SHUT_WR);
+				__atomic_add_fetch(&stub.shared->ended, 1, __ATOMIC_SEQ_CST);
 				_exit(0);
 			}
 			close(connection);

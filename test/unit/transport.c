@@ -429,8 +429,11 @@ test_reuse(const Stub *stub)
 	sent = 0;
 	for (int i = 0; i < 5; i++)
 	{
+		int			ended = stub->shared->ended;
+
 		sent += stub_send(transport, hangup, &delivery) == MKTG_OUTCOME_SENT;
-		usleep(20000);			/* the end of the connection arrives */
+		for (int ms = 0; ms < 5000 && *(volatile int *) &stub->shared->ended == ended; ms++)
+			usleep(1000);
 	}
 	is_int(sent, 5, "a server that hangs up after each reply");
 	mktg_transport_destroy(transport);
