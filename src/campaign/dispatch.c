@@ -31,7 +31,7 @@ PG_FUNCTION_INFO_V1(mktg_process_daily);
  *
  * The batches of an earlier day that was missed are planned anew from today
  * on, within the caps; asking for such a day therefore queues nothing.
- * Errors: MK010 tenant, MK035 a later day.
+ * Errors: MK010 tenant, MK035 a later day, 40001 a message changed meanwhile.
  */
 Datum
 mktg_process_daily(PG_FUNCTION_ARGS)
@@ -61,8 +61,8 @@ mktg_process_daily(PG_FUNCTION_ARGS)
 		"   FROM batch b LEFT JOIN tally t ON t.tenant_id = b.tenant_id AND t.campaign_id = b.campaign_id AND t.batch = b.batch"
 		"  WHERE s.tenant_id = b.tenant_id AND s.campaign_id = b.campaign_id AND s.send_date = b.send_date AND s.batch = b.batch"
 		"  RETURNING s.campaign_id, s.queued, s.skipped)"
-		" SELECT count(DISTINCT campaign_id)::integer, coalesce(sum(queued), 0)::bigint, coalesce(sum(skipped), 0)::bigint"
-		" FROM done",
+		" SELECT count(DISTINCT campaign_id)::integer, coalesce(sum(queued), 0)::bigint, coalesce(sum(skipped), 0)::bigint,"
+		"  (SELECT count(*) FROM due) FROM done",
 		INT8OID, DATEOID, TIMESTAMPTZOID);
 	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
 	TimestampTz now = mktg_now();
@@ -91,6 +91,13 @@ mktg_process_daily(PG_FUNCTION_ARGS)
 		campaigns = mktg_int32_at(0, 1);
 		queued = mktg_int64_at(0, 2);
 		skipped = mktg_int64_at(0, 3);
+		/* one that somebody changed after our snapshot cannot be moved in it, and its batch must not pass for done */
+		if (queued + skipped < mktg_int64_at(0, 4))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("messages of day %s were changed while it was dispatched",
+							DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(day)))),
+					 errhint("Nothing was queued; call mktg.process_daily() again.")));
 	}
 	if (queued > 0)
 		mktg_wake_at_commit();

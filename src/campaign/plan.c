@@ -208,13 +208,14 @@ mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int64 tenant)
 		"    AND o.lease IS NULL AND o.attempt = 0"
 		"    AND m.position IS NOT NULL AND m.status = 'queued' AND m.send_day < $3"
 		"  FOR UPDATE OF o, m SKIP LOCKED),"
-		" gone AS (DELETE FROM mktg.outbox o USING late l WHERE o.ctid = l.queue_tid),"
 		" placed AS (SELECT l.*, c.last_position + row_number() OVER"
 		"    (PARTITION BY l.campaign_id ORDER BY l.position) AS new_position"
 		"   FROM late l JOIN mktg.campaign c ON c.tenant_id = $1 AND c.campaign_id = l.campaign_id),"
 		" moved AS (UPDATE mktg.message m SET status = 'pending', position = p.new_position, send_day = NULL, queued_at = NULL"
 		"   FROM placed p WHERE m.ctid = p.tid"
-		"   RETURNING m.tenant_id, m.campaign_id, p.position),"
+		"   RETURNING m.tenant_id, m.campaign_id, p.position, p.queue_tid),"
+		/* only with its message: one changed after our snapshot stays as it is */
+		" gone AS (DELETE FROM mktg.outbox o USING moved v WHERE o.ctid = v.queue_tid),"
 		/* its old position tells which batch it was of */
 		" tally AS (SELECT s.tenant_id, s.campaign_id, s.send_date, s.batch, count(*)::integer AS n"
 		"   FROM moved v JOIN mktg.send_schedule s ON s.tenant_id = v.tenant_id AND s.campaign_id = v.campaign_id"
