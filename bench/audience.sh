@@ -7,10 +7,12 @@
 #
 #	[ROUNDS=3] [RECIPIENTS=1000000] bench/audience.sh
 set -eu
+# shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 rounds=${ROUNDS:-3}
 recipients=${RECIPIENTS:-1000000}
 
+# shellcheck disable=SC2119 # no settings of its own
 bench_start
 echo "$recipients contacts; $rounds rounds"
 out=$bench_tmp/audience

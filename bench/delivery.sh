@@ -7,6 +7,7 @@
 #
 #	[ROUNDS=3] [MESSAGES=100000] [MAILS=20000] [IN_FLIGHT="64 256"] bench/delivery.sh
 set -eu
+# shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 rounds=${ROUNDS:-3}
 messages=${MESSAGES:-100000}
@@ -125,7 +126,7 @@ drain()
 	done
 	to=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
 	echo "$time $(worker_time)" | awk -v n="$number" '{ print ($2 - $1) / n }' >> "$out/$name.cpu"
-	echo "$(commits "$from" "$to")" | awk -v n="$number" '{ print $1 / n }' >> "$out/$name.commits"
+	commits "$from" "$to" | awk -v n="$number" '{ print $1 / n }' >> "$out/$name.commits"
 	sql -c "SELECT pg_wal_lsn_diff('$to', '$from') / $number" >> "$out/$name.wal"
 	sql -F ' ' -c "SELECT count(*) / extract(epoch FROM max(sent_at) - min(sent_at)), count(*)
 		FROM mktg.message WHERE tenant_id = 1 AND campaign_id = $campaign AND status = 'sent'" > "$out/rate"
