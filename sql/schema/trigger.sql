@@ -3,6 +3,9 @@
 
 ALTER TABLE mktg.consent ALTER at SET DEFAULT mktg.clock();
 ALTER TABLE mktg.suppression ALTER at SET DEFAULT mktg.clock();
+ALTER TABLE mktg.purchase ALTER placed_at SET DEFAULT mktg.clock();
+ALTER TABLE mktg.event ALTER occurred_at SET DEFAULT mktg.clock();
+ALTER TABLE mktg.cart ALTER updated_at SET DEFAULT mktg.clock();
 
 CREATE OR REPLACE TRIGGER contact_normalize BEFORE INSERT OR UPDATE ON mktg.contact
     FOR EACH ROW EXECUTE FUNCTION mktg._contact_normalize();

@@ -41,7 +41,8 @@ static const char sandbox_sql[] =
 
 /* in an order in which they can be dropped one by one */
 static const char *const tables[] = {
-	"campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
+	"segment_due", "segment_change", "segment_bitmap", "segment", "rule_alias", "field", "source",
+	"rfm_score", "cart", "event", "purchase", "campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
 	"provider_failure", "outbox", "sender_state", "sender", "template_version",
 	"template", "suppression", "consent_log", "consent", "contact_claim", "contact",
 	"tenant", "delivery_arming", "schema_version"
