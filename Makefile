@@ -19,7 +19,7 @@ OBJS       = $(SOURCES:.c=.o)
 
 # Order matters: later parts name objects of earlier ones.
 SQL_PARTS    = $(addprefix sql/,header.sql install.sql contact.sql template.sql \
-                 provider.sql campaign.sql stats.sql delivery.sql acl.sql)
+                 provider.sql campaign.sql stats.sql delivery.sql segment.sql acl.sql)
 SCHEMA_PARTS = $(addprefix sql/schema/,install.sql contact.sql activity.sql template.sql \
                  delivery.sql campaign.sql stats.sql rfm.sql segment.sql)
 ATTACH_PARTS = $(addprefix sql/schema/,trigger.sql view.sql registry.sql)
@@ -30,9 +30,10 @@ PG_CPPFLAGS = -Isrc -DMKTG_VERSION='"$(EXTVERSION)"' \
               -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS   = -Wall -Wextra -Werror -fvisibility=hidden \
               -Wno-unused-parameter -Wno-sign-compare
-SHLIB_LINK  = -lcurl -lcrypto
+SHLIB_LINK  = -lcurl -lcrypto -ljson-c
 
-EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/attach_sql.h
+EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/attach_sql.h \
+              src/segment/catalog_json.h
 
 # Scripts look for a server by themselves unless one is asked for.
 ifneq ($(origin PG_CONFIG),undefined)
@@ -66,6 +67,10 @@ src/install/schema_sql.h: $(SCHEMA_PARTS)
 src/install/attach_sql.h: $(ATTACH_PARTS)
 	cat $(ATTACH_PARTS) | $(STRINGIFY) > $@
 $(addprefix src/install/install,.o .bc): src/install/schema_sql.h src/install/attach_sql.h
+
+src/segment/catalog_json.h: src/segment/catalog.json
+	$(STRINGIFY) $< > $@
+$(addprefix src/segment/segment,.o .bc): src/segment/catalog_json.h
 
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) src/.built-for
 

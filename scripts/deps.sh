@@ -72,6 +72,7 @@ find_missing()
 	check libc6-dev has_header stdio.h
 	check libcurl4-openssl-dev has_header curl/curl.h
 	check libssl-dev has_header openssl/evp.h
+	check libjson-c-dev has_header json-c/json.h
 	check perl perl -MTest::More -e 1
 	[ "$purpose" != demo ] || return 0
 	check libipc-run-perl perl -MIPC::Run -e 1

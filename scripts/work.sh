@@ -57,7 +57,7 @@ fi
 list=$(mktemp)
 trap 'rm -f "$list"' EXIT
 find . \( -path ./tmp -o -path ./.git -o -path ./node_modules \) -prune -o \( -type f -o -type l \) \
-	! -name '*.o' ! -name '*.bc' ! -name '*.so' ! -name '*_sql.h' ! -name 'mktg--*.sql' ! -name .built-for -print |
+	! -name '*.o' ! -name '*.bc' ! -name '*.so' ! -name '*_sql.h' ! -name '*_json.h' ! -name 'mktg--*.sql' ! -name .built-for -print |
 	LC_ALL=C sort > "$list"
 # shellcheck disable=SC2016 # for the inner shell
 as sh -c 'umask 022; cd "$1"; cat > .files.new

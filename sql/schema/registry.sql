@@ -52,13 +52,13 @@ INSERT INTO mktg.field (tenant_id, name, source, expression, type, description) 
     (0, 'booking.destination', 'booking', 'attributes ->> ''destination''', 'text', 'where it goes'),
     (0, 'booking.category', 'booking', 'attributes ->> ''category''', 'text', 'category'),
     (0, 'booking.city', 'booking', 'attributes ->> ''city''', 'text', 'city it is for'),
-    (0, 'booking.advanceDays', 'booking', 'mktg._advance_days(attributes ->> ''departure'', placed_at, rule_time_zone)', 'number', 'days from placing to departure'),
-    (0, 'booking.weekday', 'booking', 'mktg._weekday(attributes ->> ''departure'', placed_at, rule_time_zone)', 'number', 'weekday of departure, or of placing where there is none; Monday is 1, Sunday 7'),
-    (0, 'booking.month', 'booking', 'mktg._month(attributes ->> ''departure'', placed_at, rule_time_zone)', 'number', 'month of departure, or of placing where there is none; 1 to 12'),
-    (0, 'booking.partySize', 'booking', 'mktg._number_or_null(attributes ->> ''party_size'')', 'number', 'people it is for'),
-    (0, 'booking.ancillaries', 'booking', 'mktg._texts_or_null(attributes -> ''ancillaries'')', 'array', 'extras bought with it'),
-    (0, 'booking.ancillaryCount', 'booking', 'mktg._count_of(attributes -> ''ancillaries'')', 'number', 'number of extras bought with it, 0 without'),
-    (0, 'booking.itemCount', 'booking', 'mktg._count_of(items)', 'number', 'number of items'),
+    (0, 'booking.advanceDays', 'booking', 'mktg._advance_days(attributes, ''departure'', placed_at, rule_time_zone)', 'number', 'days from placing to departure'),
+    (0, 'booking.weekday', 'booking', 'mktg._weekday(attributes, ''departure'', placed_at, rule_time_zone)', 'number', 'weekday of departure, or of placing where there is none; Monday is 1, Sunday 7'),
+    (0, 'booking.month', 'booking', 'mktg._month(attributes, ''departure'', placed_at, rule_time_zone)', 'number', 'month of departure, or of placing where there is none; 1 to 12'),
+    (0, 'booking.partySize', 'booking', 'mktg._json_number(attributes, ''party_size'')', 'number', 'people it is for'),
+    (0, 'booking.ancillaries', 'booking', 'mktg._json_texts(attributes, ''ancillaries'')', 'array', 'extras bought with it'),
+    (0, 'booking.ancillaryCount', 'booking', 'mktg._json_count(attributes, ''ancillaries'')', 'number', 'number of extras bought with it, 0 without'),
+    (0, 'booking.itemCount', 'booking', 'mktg._json_count(items)', 'number', 'number of items'),
     (0, 'booking.amount', 'booking', 'CASE WHEN currency IS NULL OR currency = rule_currency THEN amount END', 'money', 'amount, where it is in the tenant''s currency'),
     (0, 'booking.attributes', 'booking', 'attributes', 'json', 'any attribute: booking.attributes.KEY'),
     (0, 'cart.count', 'cart', 'count(*)', 'number', 'number of carts'),
@@ -75,9 +75,9 @@ INSERT INTO mktg.field (tenant_id, name, source, expression, type, description) 
     (0, 'consent.sms', 'consent', 'bool_and(CASE WHEN channel <> ''sms'' THEN NULL WHEN topic = ''marketing'' AND state = ''unsubscribed'' THEN false WHEN state = ''subscribed'' THEN true END)', 'boolean', 'may be written to by SMS'),
     (0, 'consent.push', 'consent', 'bool_and(CASE WHEN channel <> ''push'' THEN NULL WHEN topic = ''marketing'' AND state = ''unsubscribed'' THEN false WHEN state = ''subscribed'' THEN true END)', 'boolean', 'may be written to by push'),
     (0, 'consent.whatsapp', 'consent', 'bool_and(CASE WHEN channel <> ''whatsapp'' THEN NULL WHEN topic = ''marketing'' AND state = ''unsubscribed'' THEN false WHEN state = ''subscribed'' THEN true END)', 'boolean', 'may be written to by WhatsApp'),
-    (0, 'prediction.churn', 'contact', 'mktg._number_or_null(attributes #>> ''{prediction,churn}'')', 'number', 'probability to churn, 0 to 1: attribute prediction.churn of the contact'),
-    (0, 'prediction.purchase', 'contact', 'mktg._number_or_null(attributes #>> ''{prediction,purchase}'')', 'number', 'probability to buy, 0 to 1: attribute prediction.purchase of the contact'),
-    (0, 'prediction.ltv12', 'contact', 'mktg._number_or_null(attributes #>> ''{prediction,ltv12}'')', 'number', 'spend expected in 12 months, major units: attribute prediction.ltv12 of the contact');
+    (0, 'prediction.churn', 'contact', 'mktg._json_number(attributes -> ''prediction'', ''churn'')', 'number', 'probability to churn, 0 to 1: attribute prediction.churn of the contact'),
+    (0, 'prediction.purchase', 'contact', 'mktg._json_number(attributes -> ''prediction'', ''purchase'')', 'number', 'probability to buy, 0 to 1: attribute prediction.purchase of the contact'),
+    (0, 'prediction.ltv12', 'contact', 'mktg._json_number(attributes -> ''prediction'', ''ltv12'')', 'number', 'spend expected in 12 months, major units: attribute prediction.ltv12 of the contact');
 
 -- whose window (within_days) is another time than the source's
 INSERT INTO mktg.field (tenant_id, name, source, expression, type, at_column, description) VALUES

@@ -55,6 +55,8 @@ CREATE TABLE mktg.segment (
     refreshed_at  timestamptz,
     calendar_due  timestamptz,
     settle_after  xid8,
+    failure       text,
+    failed_at     timestamptz,
     created_at    timestamptz NOT NULL DEFAULT now(),
     created_by    name        NOT NULL DEFAULT current_user,
     PRIMARY KEY (tenant_id, segment_id),
@@ -65,6 +67,7 @@ COMMENT ON TABLE mktg.segment IS 'segments: dynamic ones by rules, static ones b
 COMMENT ON COLUMN mktg.segment.sources IS 'the sources its rules read';
 COMMENT ON COLUMN mktg.segment.refreshed_at IS 'when all contacts were last held against its rules; NULL when that is due';
 COMMENT ON COLUMN mktg.segment.calendar_due IS 'when the calendar makes that due';
+COMMENT ON COLUMN mktg.segment.failure IS 'why its last refresh failed, such as a field that was dropped; it is tried again every minute';
 COMMENT ON COLUMN mktg.segment.settle_after IS 'transactions older than this may have written without telling whose rows; NULL when there are none left';
 
 CREATE TABLE mktg.segment_bitmap (

@@ -39,3 +39,86 @@ CREATE OR REPLACE TRIGGER message_count_delete AFTER DELETE ON mktg.message
 
 CREATE OR REPLACE TRIGGER message_count_truncate AFTER TRUNCATE ON mktg.message
     FOR EACH STATEMENT EXECUTE FUNCTION mktg._count_messages('mktg.campaign_stat');
+
+-- Whose rows change, for segments that read them; of messages only what rules look at.
+CREATE OR REPLACE TRIGGER contact_mark_insert AFTER INSERT ON mktg.contact
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('contact', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER contact_mark_update AFTER UPDATE ON mktg.contact
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('contact', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER contact_mark_delete AFTER DELETE ON mktg.contact
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('contact', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER purchase_mark_insert AFTER INSERT ON mktg.purchase
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('booking', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER purchase_mark_update AFTER UPDATE ON mktg.purchase
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('booking', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER purchase_mark_delete AFTER DELETE ON mktg.purchase
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('booking', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER purchase_mark_truncate AFTER TRUNCATE ON mktg.purchase
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('booking', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER event_mark_insert AFTER INSERT ON mktg.event
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('event', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER event_mark_update AFTER UPDATE ON mktg.event
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('event', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER event_mark_delete AFTER DELETE ON mktg.event
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('event', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER event_mark_truncate AFTER TRUNCATE ON mktg.event
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('event', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER cart_mark_insert AFTER INSERT ON mktg.cart
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('cart', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER cart_mark_update AFTER UPDATE ON mktg.cart
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('cart', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER cart_mark_delete AFTER DELETE ON mktg.cart
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('cart', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER cart_mark_truncate AFTER TRUNCATE ON mktg.cart
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('cart', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER consent_mark_insert AFTER INSERT ON mktg.consent
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('consent', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER consent_mark_update AFTER UPDATE ON mktg.consent
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('consent', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER consent_mark_delete AFTER DELETE ON mktg.consent
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('consent', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER consent_mark_truncate AFTER TRUNCATE ON mktg.consent
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('consent', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER message_mark_insert AFTER INSERT ON mktg.message
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('engagement', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER message_mark_update AFTER UPDATE ON mktg.message
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('engagement', 'contact_id', 'contact_id', '0', 'status', 'sent_at', 'delivered_at', 'opened_at', 'clicked_at');
+CREATE OR REPLACE TRIGGER message_mark_delete AFTER DELETE ON mktg.message
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('engagement', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER message_mark_truncate AFTER TRUNCATE ON mktg.message
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('engagement', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER rfm_score_mark_insert AFTER INSERT ON mktg.rfm_score
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER rfm_score_mark_update AFTER UPDATE ON mktg.rfm_score
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER rfm_score_mark_delete AFTER DELETE ON mktg.rfm_score
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER rfm_score_mark_truncate AFTER TRUNCATE ON mktg.rfm_score
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');

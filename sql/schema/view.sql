@@ -118,3 +118,34 @@ SELECT m.tenant_id, m.campaign_id, c.name AS campaign_name, m.contact_id, m.addr
   JOIN mktg.message m ON m.tenant_id = n.tenant_id AND m.campaign_id = n.campaign_id
  WHERE m.status = 'in_doubt';
 COMMENT ON VIEW mktg.in_doubt IS 'messages that may or may not have arrived; a provider''s report or mktg.settle() decides them';
+
+CREATE OR REPLACE VIEW mktg.segment_list WITH (security_invoker = true) AS
+SELECT s.tenant_id, s.segment_id, s.name, s.kind, s.size, s.refreshed_at,
+       s.rules, s.description, s.sources, s.keeps_history, s.failure, s.created_at, s.created_by
+  FROM mktg.segment s;
+COMMENT ON VIEW mktg.segment_list IS 'one row a segment: its rules, its size, when all contacts were last held against them';
+
+CREATE OR REPLACE VIEW mktg.segment_member WITH (security_invoker = true) AS
+SELECT b.tenant_id, b.segment_id, m.contact_id
+  FROM mktg.segment_bitmap b, LATERAL mktg._chunk_members(b.chunk, b.bits) AS m (contact_id);
+COMMENT ON VIEW mktg.segment_member IS 'one row a segment and member';
+
+CREATE OR REPLACE VIEW mktg.rule_operator WITH (security_invoker = true) AS
+SELECT o.operator, o.value, o.types, o.description
+  FROM mktg._rule_operators() o;
+COMMENT ON VIEW mktg.rule_operator IS 'operators of the rule language: which value they take (none, one, two, list, days) and for which types of fields they are';
+
+CREATE OR REPLACE VIEW mktg.rule_field WITH (security_invoker = true) AS
+SELECT t.tenant_id, f.name || CASE f.type WHEN 'json' THEN '.KEY' ELSE '' END AS name, f.source, f.type,
+       ARRAY(SELECT o.operator FROM mktg._rule_operators() o WHERE f.type = ANY (o.types)) AS operators,
+       coalesce(f.at_column, s.at_column) IS NOT NULL AS takes_within_days,
+       f.description, f.expression, f.tenant_id <> 0 AS is_own
+  FROM mktg.tenant t
+  JOIN mktg.field f ON f.tenant_id IN (0, t.tenant_id)
+  LEFT JOIN LATERAL (SELECT s.at_column FROM mktg.source s
+                      WHERE s.name = f.source AND s.tenant_id IN (0, f.tenant_id)
+                      ORDER BY s.tenant_id DESC LIMIT 1) s ON true
+ WHERE f.tenant_id <> 0
+    OR NOT EXISTS (SELECT FROM mktg.field o WHERE o.tenant_id = t.tenant_id
+                      AND lower(replace(o.name, '_', '')) = lower(replace(f.name, '_', '')));
+COMMENT ON VIEW mktg.rule_field IS 'fields that rules of a tenant may name, with the operators each has';

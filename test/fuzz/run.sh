@@ -33,7 +33,7 @@ fi
 
 failed=0
 for name in "$@"; do
-	$cc $flags "test/fuzz/$name.c" src/core/*.c -lcrypto -o "$build/$name"
+	$cc $flags "test/fuzz/$name.c" src/core/*.c -ljson-c -lcrypto -o "$build/$name"
 	mkdir -p "$build/corpus/$name"
 	limit="-max_total_time=$seconds"
 	[ "$seconds" -gt 0 ] || limit="-runs=0"

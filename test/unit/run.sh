@@ -41,7 +41,7 @@ ar rc "$build/core.a" $objects
 
 programs=
 for name in "$@"; do
-	$cc $flags "test/unit/$name.c" "$build/core.a" -lcurl -lssl -lcrypto -lm -lpthread -o "$build/$name"
+	$cc $flags "test/unit/$name.c" "$build/core.a" -lcurl -ljson-c -lssl -lcrypto -lm -lpthread -o "$build/$name"
 	programs="$programs $build/$name"
 done
 
