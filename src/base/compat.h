@@ -60,12 +60,25 @@ extern int no_such_variable
 
 #define mktg_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
+
+#define mktg_decode_timezone_abbrev(name, kind, offset, zone) \
+	(*(kind) = DecodeTimezoneAbbrev(0, name, offset, zone))
+
+#define mktg_insert_index_tuples(relation_info, slot, estate) \
+	ExecInsertIndexTuples(relation_info, slot, estate, false, false, NULL, NIL)
 #else
 #define mktg_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
 
 /* what is wrong in detail is of no interest */
 #define mktg_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &(DateTimeErrorExtra) {0})
+
+/* *kind is UNKNOWN_FIELD for what is no abbreviation */
+#define mktg_decode_timezone_abbrev(name, kind, offset, zone) \
+	((void) DecodeTimezoneAbbrev(0, name, kind, offset, zone, &(DateTimeErrorExtra) {0}))
+
+#define mktg_insert_index_tuples(relation_info, slot, estate) \
+	ExecInsertIndexTuples(relation_info, slot, estate, false, false, NULL, NIL, false)
 #endif
 
 /* The running transaction, told apart from the backend's earlier ones. */

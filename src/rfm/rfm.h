@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * rfm.h
+ *		RFM scores: from purchases to mktg.rfm_score.
+ *
+ * IDENTIFICATION
+ *		src/rfm/rfm.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_RFM_H
+#define MKTG_RFM_H
+
+#include "postgres.h"
+
+#include "base/base.h"
+#include "core/rfm.h"
+
+/*
+ * Facts of the tenant's contacts, in the order of contact_id; gives their number.
+ * recency_days is the local day of the last purchase, as a DateADT.
+ */
+extern size_t mktg_rfm_collect(int64 tenant, TimestampTz from, TimestampTz at,
+							   const char *time_zone, const char *currency, MktgRfm **contacts);
+
+/* Puts the scores of a tenant in place of those it has; gives how many went or came. */
+extern uint64 mktg_rfm_store(int64 tenant, const MktgRfm *contacts, size_t n);
+
+#endif
