@@ -63,9 +63,6 @@ extern int no_such_variable
 
 #define mktg_decode_timezone_abbrev(name, kind, offset, zone) \
 	(*(kind) = DecodeTimezoneAbbrev(0, name, offset, zone))
-
-#define mktg_insert_index_tuples(relation_info, slot, estate) \
-	ExecInsertIndexTuples(relation_info, slot, estate, false, false, NULL, NIL)
 #else
 #define mktg_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
 
@@ -76,9 +73,6 @@ extern int no_such_variable
 /* *kind is UNKNOWN_FIELD for what is no abbreviation */
 #define mktg_decode_timezone_abbrev(name, kind, offset, zone) \
 	((void) DecodeTimezoneAbbrev(0, name, kind, offset, zone, &(DateTimeErrorExtra) {0}))
-
-#define mktg_insert_index_tuples(relation_info, slot, estate) \
-	ExecInsertIndexTuples(relation_info, slot, estate, false, false, NULL, NIL, false)
 #endif
 
 /* The running transaction, told apart from the backend's earlier ones. */

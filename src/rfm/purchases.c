@@ -19,6 +19,8 @@
 #include "fmgr.h"
 #include "parser/scansup.h"
 #include "pgtime.h"
+#include "port/pg_bitutils.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/memutils.h"
@@ -27,15 +29,24 @@
 #include "rfm/rfm.h"
 
 #define HEAPS			256
-#define FIRST_CHUNK		32		/* rows; each further one of a heap has twice as many */
-#define LARGEST_CHUNK	4096
+#define FIRST_CHUNK		512		/* bytes; each further one of a heap is twice as large */
+#define LARGEST_CHUNK	65536
+
+/*
+ * A row takes the bytes that its numbers need, some 8: one that tells how many,
+ * the contact, the amount, and the days since the chunk's row before.
+ */
+#define LARGEST_ROW		(1 + 8 + 8 + 4)
+#define SLACK			8		/* numbers are written and read by 8 bytes */
 
 typedef struct Chunk
 {
 	struct Chunk *next;
-	uint32		n;
+	char	   *bytes;
+	uint32		n;				/* rows */
+	uint32		used;
 	uint32		capacity;
-	MktgRfmPurchase rows[FLEXIBLE_ARRAY_MEMBER];
+	int32		day;			/* of the last row */
 } Chunk;
 
 /*
@@ -57,9 +68,8 @@ typedef struct Purchases
 {
 	MemoryContext context;
 	pg_tz	   *zone;			/* NULL until a row has brought it */
-	bytea	   *sent;			/* what another process has gathered, as it came */
+	const bytea *sent;			/* what another process has gathered, as it came */
 	Chunk	   *heaps[HEAPS];	/* newest chunk first */
-	uint64		n[HEAPS];
 	Span		spans[SPANS];
 } Purchases;
 
@@ -179,15 +189,98 @@ local_day(Purchases *purchases, TimestampTz at)
 
 /* ---- rows ---- */
 
-static Chunk *
-make_chunk(MemoryContext context, uint32 capacity, Chunk *next)
-{
-	Chunk	   *chunk = MemoryContextAllocHuge(context, offsetof(Chunk, rows) +
-											   (Size) capacity * sizeof(MktgRfmPurchase));
+#ifdef WORDS_BIGENDIAN
+#define LITTLE(number)	pg_bswap64(number)
+#else
+#define LITTLE(number)	(number)
+#endif
 
-	chunk->next = next;
-	chunk->n = 0;
-	chunk->capacity = capacity;
+/* small numbers of either sign as small ones without */
+static inline uint64
+zigzag(int64 value)
+{
+	return ((uint64) value << 1) ^ (uint64) (value >> 63);
+}
+
+static inline int64
+unzigzag(uint64 value)
+{
+	return (int64) (value >> 1) ^ -(int64) (value & 1);
+}
+
+/* bytes that a number needs, at least one */
+static inline int
+width(uint64 value)
+{
+	return pg_leftmost_one_pos64(value | 1) / 8 + 1;
+}
+
+static inline char *
+write_number(char *to, uint64 value, int bytes)
+{
+	value = LITTLE(value);
+	memcpy(to, &value, sizeof(value));
+	return to + bytes;
+}
+
+static inline const char *
+read_number(const char *from, uint64 *value, int bytes)
+{
+	memcpy(value, from, sizeof(*value));
+	*value = LITTLE(*value) & (~UINT64CONST(0) >> (64 - 8 * bytes));
+	return from + bytes;
+}
+
+/* by the two bits of a row's first byte; 0: no day, but the sign of a contact */
+static const int day_widths[] = {0, 1, 2, 4};
+
+static char *
+write_row(char *to, int64 contact_id, int64 amount, int32 day, int32 day_before)
+{
+	uint64		contact = zigzag(contact_id);
+	uint64		money = zigzag(amount);
+	uint64		days = zigzag((int64) day - day_before);
+	int			contact_width = width(contact);
+	int			money_width = width(money);
+	int			days_kind = day == MKTG_RFM_CONTACT ? 0 : days < 256 ? 1 : days < 65536 ? 2 : 3;
+
+	*to++ = (char) ((contact_width - 1) | (money_width - 1) << 3 | days_kind << 6);
+	to = write_number(to, contact, contact_width);
+	to = write_number(to, money, money_width);
+	return days_kind == 0 ? to : write_number(to, days, day_widths[days_kind]);
+}
+
+static const char *
+read_row(const char *from, MktgRfmPurchase *row, int32 *day_before)
+{
+	unsigned char widths = (unsigned char) *from++;
+	uint64		contact;
+	uint64		money;
+	uint64		days;
+
+	from = read_number(from, &contact, (widths & 7) + 1);
+	from = read_number(from, &money, (widths >> 3 & 7) + 1);
+	row->contact_id = unzigzag(contact);
+	row->amount = unzigzag(money);
+	row->day = MKTG_RFM_CONTACT;
+	if (widths >> 6 == 0)
+		return from;
+	from = read_number(from, &days, day_widths[widths >> 6]);
+	*day_before += (int32) unzigzag(days);
+	row->day = *day_before;
+	return from;
+}
+
+/* Room for one more row. */
+static Chunk *
+add_chunk(Purchases *purchases, int heap)
+{
+	Chunk	   *last = purchases->heaps[heap];
+	uint32		capacity = last == NULL ? FIRST_CHUNK : Min(last->capacity * 2, LARGEST_CHUNK);
+	Chunk	   *chunk = MemoryContextAlloc(purchases->context, sizeof(Chunk) + capacity);
+
+	*chunk = (Chunk) {.next = last, .bytes = (char *) (chunk + 1), .capacity = capacity};
+	purchases->heaps[heap] = chunk;
 	return chunk;
 }
 
@@ -197,13 +290,15 @@ add_row(Purchases *purchases, int64 contact_id, int64 amount, int32 day)
 	/* any ids, also multiples of a power of two, spread */
 	int			heap = ((uint64) contact_id * UINT64CONST(0x9E3779B97F4A7C15)) >> 56;
 	Chunk	   *chunk = purchases->heaps[heap];
+	char	   *end;
 
-	if (unlikely(chunk == NULL || chunk->n == chunk->capacity))
-		chunk = purchases->heaps[heap] =
-			make_chunk(purchases->context,
-					   chunk == NULL ? FIRST_CHUNK : Min(chunk->capacity * 2, LARGEST_CHUNK), chunk);
-	chunk->rows[chunk->n++] = (MktgRfmPurchase) {contact_id, amount, day};
-	purchases->n[heap]++;
+	if (unlikely(chunk == NULL || chunk->used + LARGEST_ROW + SLACK > chunk->capacity))
+		chunk = add_chunk(purchases, heap);
+	end = write_row(chunk->bytes + chunk->used, contact_id, amount, day, chunk->day);
+	chunk->used = end - chunk->bytes;
+	chunk->n++;
+	if (day != MKTG_RFM_CONTACT)
+		chunk->day = day;
 }
 
 /*
@@ -237,22 +332,28 @@ mktg_rfm_purchases_add(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(purchases);
 }
 
-/* ---- between processes: the number of rows of each heap, then the rows ---- */
+/* ---- between processes: chunks one after the other, each behind what is known of it ---- */
 
-#define SENT_HEADER		(HEAPS * sizeof(uint64))
+typedef struct SentChunk
+{
+	uint32		heap;
+	uint32		n;
+	uint32		used;
+} SentChunk;
 
 Datum
 mktg_rfm_purchases_send(PG_FUNCTION_ARGS)
 {
 	Purchases  *purchases;
-	Size		size = VARHDRSZ + SENT_HEADER;
+	Size		size = VARHDRSZ + SLACK;
 	bytea	   *sent;
 	char	   *end;
 
 	(void) aggregate_context(fcinfo);
 	purchases = (Purchases *) PG_GETARG_POINTER(0);
 	for (int i = 0; i < HEAPS; i++)
-		size += purchases->n[i] * sizeof(MktgRfmPurchase);
+		for (Chunk *chunk = purchases->heaps[i]; chunk != NULL; chunk = chunk->next)
+			size += sizeof(SentChunk) + chunk->used;
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_TOO_LARGE),
@@ -261,14 +362,17 @@ mktg_rfm_purchases_send(PG_FUNCTION_ARGS)
 				 errhint("SET max_parallel_workers_per_gather = 0 for the call.")));
 	sent = palloc(size);
 	SET_VARSIZE(sent, size);
-	memcpy(VARDATA(sent), purchases->n, SENT_HEADER);
-	end = VARDATA(sent) + SENT_HEADER;
+	end = VARDATA(sent);
 	for (int i = 0; i < HEAPS; i++)
 		for (Chunk *chunk = purchases->heaps[i]; chunk != NULL; chunk = chunk->next)
 		{
-			memcpy(end, chunk->rows, chunk->n * sizeof(MktgRfmPurchase));
-			end += chunk->n * sizeof(MktgRfmPurchase);
+			SentChunk	header = {i, chunk->n, chunk->used};
+
+			memcpy(end, &header, sizeof(header));
+			memcpy(end + sizeof(header), chunk->bytes, chunk->used);
+			end += sizeof(header) + chunk->used;
 		}
+	memset(end, 0, SLACK);
 	PG_RETURN_BYTEA_P(sent);
 }
 
@@ -277,24 +381,10 @@ Datum
 mktg_rfm_purchases_receive(PG_FUNCTION_ARGS)
 {
 	Purchases  *purchases;
-	bytea	   *sent;
-	Size		size = SENT_HEADER;
 
 	(void) aggregate_context(fcinfo);
-	sent = PG_GETARG_BYTEA_PP(0);
 	purchases = palloc0(sizeof(Purchases));
-	if (VARSIZE_ANY_EXHDR(sent) < SENT_HEADER)
-		elog(ERROR, "invalid state of purchases");
-	memcpy(purchases->n, VARDATA_ANY(sent), SENT_HEADER);
-	for (int i = 0; i < HEAPS; i++)
-	{
-		if (purchases->n[i] > MaxAllocSize / sizeof(MktgRfmPurchase))
-			elog(ERROR, "invalid state of purchases");
-		size += purchases->n[i] * sizeof(MktgRfmPurchase);
-	}
-	if (VARSIZE_ANY_EXHDR(sent) != size)
-		elog(ERROR, "invalid state of purchases");
-	purchases->sent = sent;
+	purchases->sent = PG_GETARG_BYTEA_PP(0);
 	PG_RETURN_POINTER(purchases);
 }
 
@@ -304,42 +394,64 @@ mktg_rfm_purchases_combine(PG_FUNCTION_ARGS)
 	MemoryContext context = aggregate_context(fcinfo);
 	Purchases  *sum = PG_ARGISNULL(0) ? make_purchases(context) : (Purchases *) PG_GETARG_POINTER(0);
 	Purchases  *more = PG_ARGISNULL(1) ? NULL : (Purchases *) PG_GETARG_POINTER(1);
-	const char *rows;
+	char	   *bytes;
+	char	   *end;
 
 	if (more == NULL)
 		PG_RETURN_POINTER(sum);
-	if (more->sent == NULL)
+	if (more->sent == NULL || VARSIZE_ANY_EXHDR(more->sent) < SLACK)
 		elog(ERROR, "state of purchases was not sent");
-	rows = VARDATA_ANY(more->sent) + SENT_HEADER;
-	for (int i = 0; i < HEAPS; i++)
+	bytes = MemoryContextAlloc(sum->context, VARSIZE_ANY_EXHDR(more->sent));
+	memcpy(bytes, VARDATA_ANY(more->sent), VARSIZE_ANY_EXHDR(more->sent));
+	end = bytes + VARSIZE_ANY_EXHDR(more->sent) - SLACK;
+	while (bytes < end)
 	{
+		SentChunk	header;
 		Chunk	   *chunk;
 
-		if (more->n[i] == 0)
-			continue;
-		chunk = make_chunk(sum->context, more->n[i], sum->heaps[i]);
-		memcpy(chunk->rows, rows, more->n[i] * sizeof(MktgRfmPurchase));
-		rows += more->n[i] * sizeof(MktgRfmPurchase);
-		chunk->n = more->n[i];
-		sum->heaps[i] = chunk;
-		sum->n[i] += more->n[i];
+		if (end - bytes < sizeof(header))
+			elog(ERROR, "invalid state of purchases");
+		memcpy(&header, bytes, sizeof(header));
+		bytes += sizeof(header);
+		if (header.heap >= HEAPS || header.used > end - bytes)
+			elog(ERROR, "invalid state of purchases");
+		chunk = MemoryContextAlloc(sum->context, sizeof(Chunk));
+		*chunk = (Chunk) {
+			.next = sum->heaps[header.heap], .bytes = bytes,
+			.n = header.n, .used = header.used, .capacity = header.used
+		};
+		sum->heaps[header.heap] = chunk;
+		bytes += header.used;
 	}
 	PG_RETURN_POINTER(sum);
 }
 
 /* ---- the end ---- */
 
-/* One heap's contacts behind those of earlier ones; gives their number. */
+static uint64
+rows_of(const Purchases *purchases, int heap)
+{
+	uint64		n = 0;
+
+	for (const Chunk *chunk = purchases->heaps[heap]; chunk != NULL; chunk = chunk->next)
+		n += chunk->n;
+	return n;
+}
+
+/* The contacts of one heap; gives their number. */
 static size_t
 group_heap(Purchases *purchases, int heap, MktgRfmPurchase *rows, void *scratch, MktgRfm *out)
 {
 	size_t		n = 0;
 	size_t		contacts;
 
-	for (Chunk *chunk = purchases->heaps[heap]; chunk != NULL; chunk = chunk->next)
+	for (const Chunk *chunk = purchases->heaps[heap]; chunk != NULL; chunk = chunk->next)
 	{
-		memcpy(rows + n, chunk->rows, chunk->n * sizeof(MktgRfmPurchase));
-		n += chunk->n;
+		const char *from = chunk->bytes;
+		int32		day = 0;
+
+		for (uint32 i = 0; i < chunk->n && from < chunk->bytes + chunk->used; i++)
+			from = read_row(from, &rows[n++], &day);
 	}
 	contacts = mktg_rfm_group(rows, n, scratch, out);
 	if (contacts == SIZE_MAX)
@@ -372,7 +484,7 @@ mktg_rfm_purchases_end(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	purchases = (Purchases *) PG_GETARG_POINTER(0);
 	for (int i = 0; i < HEAPS; i++)
-		largest = Max(largest, purchases->n[i]);
+		largest = Max(largest, rows_of(purchases, i));
 	rows = palloc_extended((largest + 1) * sizeof(MktgRfmPurchase), MCXT_ALLOC_HUGE);
 	heap_contacts = palloc_extended((largest + 1) * sizeof(MktgRfm), MCXT_ALLOC_HUGE);
 	scratch = palloc_extended(mktg_rfm_group_scratch(largest), MCXT_ALLOC_HUGE);

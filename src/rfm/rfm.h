@@ -13,6 +13,8 @@
 
 #include "postgres.h"
 
+#include "utils/rel.h"
+
 #include "base/base.h"
 #include "core/rfm.h"
 
@@ -23,7 +25,10 @@
 extern size_t mktg_rfm_collect(int64 tenant, TimestampTz from, TimestampTz at,
 							   const char *time_zone, const char *currency, MktgRfm **contacts);
 
-/* Puts the scores of a tenant in place of those it has; gives how many went or came. */
-extern uint64 mktg_rfm_store(int64 tenant, const MktgRfm *contacts, size_t n);
+/* The table of scores, which nobody else writes until the transaction ends; to be closed. */
+extern Relation mktg_rfm_lock_scores(void);
+
+/* Puts the scores of a tenant in place of those it has; gives how many went and came. */
+extern uint64 mktg_rfm_store(Relation table, int64 tenant, const MktgRfm *contacts, size_t n);
 
 #endif

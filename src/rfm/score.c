@@ -10,14 +10,10 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-#include "storage/lock.h"
+#include "access/table.h"
 
 #include "base/base.h"
 #include "rfm/rfm.h"
-
-/* The fourth field of the tag, of this capability alone. */
-#define LOCK_SPACE	79
 
 /* What the tenant's row says, and what follows from it. */
 typedef struct Terms
@@ -31,7 +27,6 @@ typedef struct Terms
 static MktgRfmMethod method_argument(FunctionCallInfo fcinfo, int n);
 static void require_period(const Interval *period);
 static void read_terms(int64 tenant, TimestampTz at, const MktgArg *period, Terms *terms);
-static void lock_scores(int64 tenant);
 static void score(MktgRfm *contacts, size_t n, MktgRfmMethod method, const Terms *terms);
 static void make_segments_due(int64 tenant);
 
@@ -51,6 +46,7 @@ mktg_score_rfm(PG_FUNCTION_ARGS)
 	/* not an int64 everywhere it is passed by reference, but read the same way */
 	TimestampTz at = mktg_int64_argument(fcinfo, 2, "at");
 	int64		tenant = mktg_int64_argument(fcinfo, 3, "tenant");
+	Relation	table;
 	Terms		terms;
 	MktgRfm    *contacts = NULL;
 	size_t		n;
@@ -65,11 +61,12 @@ mktg_score_rfm(PG_FUNCTION_ARGS)
 
 	mktg_begin();
 	read_terms(tenant, at, &period, &terms);
-	lock_scores(tenant);
+	table = mktg_rfm_lock_scores();
 	n = mktg_rfm_collect(tenant, terms.from, at, terms.time_zone, terms.currency, &contacts);
 	score(contacts, n, method, &terms);
-	if (mktg_rfm_store(tenant, contacts, n) > 0)
+	if (mktg_rfm_store(table, tenant, contacts, n) > 0)
 		make_segments_due(tenant);
+	table_close(table, NoLock);
 	mktg_end();
 	PG_RETURN_INT64(n);
 }
@@ -122,19 +119,6 @@ read_terms(int64 tenant, TimestampTz at, const MktgArg *period, Terms *terms)
 	terms->currency = mktg_text_at(0, 2);
 	terms->today = DatumGetDateADT(mktg_value_at(0, 3, &isnull));
 	terms->from = DatumGetTimestampTz(mktg_value_at(0, 4, &isnull));
-}
-
-/*
- * Two at once would both put scores in place of the same old ones.  The second
- * waits here, before it looks at either.
- */
-static void
-lock_scores(int64 tenant)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (tenant >> 32), (uint32) tenant, LOCK_SPACE);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 static void
