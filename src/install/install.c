@@ -51,7 +51,7 @@ static const char *const tables[] = {
 /* dropped along with their tables */
 static const char *const views[] = {
 	"_campaign_count", "campaign_list", "campaign_daily", "send_calendar",
-	"recipient", "failed_sends", "in_doubt"
+	"recipient", "failed_sends", "in_doubt", "contact_lifecycle"
 };
 
 static void execute(const char *sql);
