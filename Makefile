@@ -19,7 +19,7 @@ OBJS       = $(SOURCES:.c=.o)
 
 # Order matters: later parts name objects of earlier ones.
 SQL_PARTS    = $(addprefix sql/,header.sql install.sql contact.sql template.sql \
-                 provider.sql campaign.sql stats.sql delivery.sql segment.sql acl.sql)
+                 provider.sql campaign.sql stats.sql delivery.sql rfm.sql segment.sql acl.sql)
 SCHEMA_PARTS = $(addprefix sql/schema/,install.sql contact.sql activity.sql template.sql \
                  delivery.sql campaign.sql stats.sql rfm.sql segment.sql)
 ATTACH_PARTS = $(addprefix sql/schema/,trigger.sql view.sql registry.sql)

@@ -78,17 +78,17 @@ while read -r name; do
 done < "$tmp/checks" > "$tmp/out"
 none 'every check of status() is in doc/operations.md' "$tmp/out"
 
-# ---- views: a section of doc/campaign.md with every column ----
+# ---- views: a section of a page with every column ----
 
 ask "$@" -q -A -t -F '	' -c "
 SELECT c.relname, a.attname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
  WHERE c.relnamespace = 'mktg'::regnamespace AND c.relkind = 'v' AND c.relname !~ '^_' AND a.attnum > 0
    AND NOT a.attisdropped ORDER BY 1, a.attnum" > "$tmp/columns"
 while IFS='	' read -r view column; do
-	sed -n "/^### \`mktg\.$view\`/,/^##/p" doc/campaign.md | grep '^|' | cut -d '|' -f 2 |
+	cat doc/*.md | sed -n "/^### \`mktg\.$view\`/,/^##/p" | grep '^|' | cut -d '|' -f 2 |
 		grep -qF "\`$column\`" || echo "$view.$column"
 done < "$tmp/columns" > "$tmp/out"
-none 'every column of a view is in doc/campaign.md' "$tmp/out"
+none 'every column of a view is in the section of the view' "$tmp/out"
 
 # ---- files that the manual names ----
 

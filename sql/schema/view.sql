@@ -119,6 +119,19 @@ SELECT m.tenant_id, m.campaign_id, c.name AS campaign_name, m.contact_id, m.addr
  WHERE m.status = 'in_doubt';
 COMMENT ON VIEW mktg.in_doubt IS 'messages that may or may not have arrived; a provider''s report or mktg.settle() decides them';
 
+-- The aggregates share one state.
+CREATE OR REPLACE VIEW mktg.contact_lifecycle WITH (security_invoker = true) AS
+SELECT p.tenant_id, p.contact_id,
+       mktg.lifecycle_stage(p.placed_at, mktg.clock()) AS stage,
+       count(*) AS order_count,
+       max(p.placed_at) AS last_order_at,
+       mktg._previous_at(p.placed_at, mktg.clock()) AS previous_order_at
+  FROM mktg.purchase p
+  JOIN mktg.contact c ON c.tenant_id = p.tenant_id AND c.contact_id = p.contact_id
+ WHERE p.placed_at <= mktg.clock() AND isfinite(p.placed_at)
+ GROUP BY p.tenant_id, p.contact_id;
+COMMENT ON VIEW mktg.contact_lifecycle IS 'stage of life of contacts with purchases, as of now';
+
 CREATE OR REPLACE VIEW mktg.segment_list WITH (security_invoker = true) AS
 SELECT s.tenant_id, s.segment_id, s.name, s.kind, s.size, s.refreshed_at,
        s.rules, s.description, s.sources, s.keeps_history, s.failure, s.created_at, s.created_by

@@ -49,7 +49,7 @@ extern int32 mktg_tenant_day(TimestampTz at, int64 tenant);
 extern char *mktg_text_argument(FunctionCallInfo fcinfo, int n, const char *what);
 extern int64 mktg_int64_argument(FunctionCallInfo fcinfo, int n, const char *what);
 
-/* Digits of a currency's minor unit: 2 for USD, 0 for JPY. */
+/* Decimals of a currency, by its code of ISO 4217: 10 to this many minor units are a major one. */
 extern int	mktg_currency_exponent(const char *code);
 
 extern void mktg_settings_init(void);

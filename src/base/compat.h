@@ -60,12 +60,19 @@ extern int no_such_variable
 
 #define mktg_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
+
+#define mktg_decode_timezone_abbrev(name, kind, offset, zone) \
+	(*(kind) = DecodeTimezoneAbbrev(0, name, offset, zone))
 #else
 #define mktg_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
 
 /* what is wrong in detail is of no interest */
 #define mktg_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &(DateTimeErrorExtra) {0})
+
+/* *kind is UNKNOWN_FIELD for what is no abbreviation */
+#define mktg_decode_timezone_abbrev(name, kind, offset, zone) \
+	((void) DecodeTimezoneAbbrev(0, name, kind, offset, zone, &(DateTimeErrorExtra) {0}))
 #endif
 
 /* The running transaction, told apart from the backend's earlier ones. */

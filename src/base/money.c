@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * money.c
- *		Minor units of currencies.
+ *		Amounts of money: minor units, and how many make a major one.
  *
  * IDENTIFICATION
  *		src/base/money.c
@@ -12,15 +12,25 @@
 
 #include "base/base.h"
 
-/* Digits of the minor unit, by ISO 4217. */
+/* ISO 4217, list one: those that do not have two decimals */
+static const struct
+{
+	const char *code;
+	int			exponent;
+}			exceptions[] = {
+	{"BIF", 0}, {"CLP", 0}, {"DJF", 0}, {"GNF", 0}, {"ISK", 0}, {"JPY", 0},
+	{"KMF", 0}, {"KRW", 0}, {"PYG", 0}, {"RWF", 0}, {"UGX", 0}, {"UYI", 0},
+	{"VND", 0}, {"VUV", 0}, {"XAF", 0}, {"XOF", 0}, {"XPF", 0},
+	{"BHD", 3}, {"IQD", 3}, {"JOD", 3}, {"KWD", 3}, {"LYD", 3}, {"OMR", 3}, {"TND", 3},
+	{"CLF", 4}, {"UYW", 4}
+};
+
+/* Decimals of a currency: 10 to this many minor units are a major one. */
 int
 mktg_currency_exponent(const char *code)
 {
-	static const char none[] = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF";
-	static const char three[] = "BHD IQD JOD KWD LYD OMR TND";
-	static const char four[] = "CLF UYW";
-
-	if (strlen(code) != 3)
-		return 2;
-	return strstr(none, code) ? 0 : strstr(three, code) ? 3 : strstr(four, code) ? 4 : 2;
+	for (int i = 0; i < lengthof(exceptions); i++)
+		if (strcmp(code, exceptions[i].code) == 0)
+			return exceptions[i].exponent;
+	return 2;
 }

@@ -48,11 +48,11 @@ static const char *const tables[] = {
 	"tenant", "delivery_arming", "schema_version"
 };
 
-/* dropped along with their tables */
+/* most go along with their tables */
 static const char *const views[] = {
 	"_campaign_count", "campaign_list", "campaign_daily", "send_calendar",
 	"recipient", "failed_sends", "in_doubt",
-	"segment_list", "segment_member", "rule_operator", "rule_field"
+	"contact_lifecycle", "segment_list", "segment_member", "rule_operator", "rule_field"
 };
 
 static void execute(const char *sql);
@@ -247,6 +247,8 @@ mktg_uninstall(PG_FUNCTION_ARGS)
 				 errdetail("It drops every contact, consent, campaign and message of this database."),
 				 errhint("Name the database: SELECT mktg.uninstall('%s');", database)));
 	(void) mktg_forget_jobs();
+	for (int i = 0; i < lengthof(views); i++)
+		execute(psprintf("DROP VIEW IF EXISTS mktg.%s CASCADE", views[i]));
 	for (int i = 0; i < lengthof(tables); i++)
 		execute(psprintf("DROP TABLE IF EXISTS mktg.%s CASCADE", tables[i]));
 	execute("DROP SERVER IF EXISTS mktg_sandbox CASCADE");
