@@ -464,6 +464,7 @@ parse_short_form(MktgRuleParser *parser, json_object *json, char *path)
 {
 	MktgRule   *group = mktg_rule_new(parser, MKTG_RULE_GROUP, path);
 	int			n = json_object_object_length(json);
+	json_object_iter iter;
 
 	if (group == NULL || !read_not(parser, json, group))
 		return NULL;
@@ -473,13 +474,13 @@ parse_short_form(MktgRuleParser *parser, json_object *json, char *path)
 	if (group->rules == NULL)
 		return NULL;
 
-	json_object_object_foreach(json, key, value)
+	json_object_object_foreachC(json, iter)
 	{
 		MktgRule   *rule;
 
-		if (strcmp(key, "not") == 0)
+		if (strcmp(iter.key, "not") == 0)
 			continue;
-		rule = parse_short_key(parser, key, value, path);
+		rule = parse_short_key(parser, iter.key, iter.val, path);
 		if (rule == NULL)
 			return NULL;
 		group->rules[group->nrules++] = rule;

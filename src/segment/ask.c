@@ -63,6 +63,8 @@ typedef struct KeptPlan
 {
 	uint64		hash;
 	char	   *sql;
+	int			nparams;
+	Oid		   *types;			/* one text may come with values of different types */
 	SPIPlanPtr	plan;
 } KeptPlan;
 
@@ -70,11 +72,14 @@ static SPIPlanPtr
 kept_plan(const MktgStatement *statement)
 {
 	static KeptPlan plans[KEPT_PLANS];
-	uint64		hash = hash_bytes_extended((const unsigned char *) statement->sql.data, statement->sql.len, 0);
+	Size		types_size = sizeof(Oid) * statement->nparams;
+	uint64		hash = hash_bytes_extended((const unsigned char *) statement->sql.data, statement->sql.len,
+										   hash_bytes((const unsigned char *) statement->types, types_size));
 	KeptPlan   *place = &plans[hash % KEPT_PLANS];
 	SPIPlanPtr	plan;
 
-	if (place->plan != NULL && place->hash == hash && strcmp(place->sql, statement->sql.data) == 0)
+	if (place->plan != NULL && place->hash == hash && strcmp(place->sql, statement->sql.data) == 0 &&
+		place->nparams == statement->nparams && memcmp(place->types, statement->types, types_size) == 0)
 		return place->plan;
 	plan = SPI_prepare(statement->sql.data, statement->nparams, statement->types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
@@ -82,10 +87,14 @@ kept_plan(const MktgStatement *statement)
 	if (place->plan != NULL)
 	{
 		SPI_freeplan(place->plan);
-		pfree(place->sql);
 		place->plan = NULL;
+		pfree(place->sql);
+		pfree(place->types);
 	}
 	place->sql = MemoryContextStrdup(TopMemoryContext, statement->sql.data);
+	place->nparams = statement->nparams;
+	place->types = MemoryContextAlloc(TopMemoryContext, types_size);
+	memcpy(place->types, statement->types, types_size);
 	place->hash = hash;
 	place->plan = plan;
 	return plan;

@@ -24,6 +24,9 @@ extern uint64 mktg_statement_run(MktgStatement *statement, bool again);
 /* "SELECT columns" of the contacts the rules mean. */
 extern void mktg_select_contacts(MktgStatement *statement, const MktgCompiled *compiled, const char *columns);
 
+/* Does reading every source once cost less than the statement? */
+extern bool mktg_pass_is_cheaper(MktgCompiled *compiled);
+
 /* How many contacts the rules mean, the cheaper way. */
 extern int64 mktg_count_matching(MktgCompiled *compiled);
 

@@ -86,8 +86,8 @@ pass_cost(const MktgCompiled *compiled)
 	return cost;
 }
 
-static bool
-pass_is_cheaper(MktgCompiled *compiled)
+bool
+mktg_pass_is_cheaper(MktgCompiled *compiled)
 {
 	MktgStatement statement;
 	double		rows;
@@ -104,7 +104,7 @@ mktg_count_matching(MktgCompiled *compiled)
 	MktgStatement statement;
 	MktgPass   *pass;
 
-	if (pass_is_cheaper(compiled))
+	if (mktg_pass_is_cheaper(compiled))
 	{
 		pass = mktg_pass_run(&compiled, 1, NULL, 0, compiled->registry->tenant_id);
 		return mktg_bits_count(pass->members[0], (pass->universe.n + 63) / 64);
@@ -131,7 +131,7 @@ mktg_matching_ids(MktgCompiled *compiled, int64 *n)
 	MktgPass   *pass;
 	int64	   *ids;
 
-	if (!pass_is_cheaper(compiled))
+	if (!mktg_pass_is_cheaper(compiled))
 	{
 		mktg_select_contacts(&statement, compiled, "c.contact_id");
 		return mktg_statement_ids(&statement, n);

@@ -183,7 +183,8 @@ read_sources(MktgRegistry *registry)
 		source->at_sql = mktg_time_column_sql(mktg_text_at(i, 4), (Oid) mktg_int32_at(i, 9));
 		source->watched = mktg_bool_at(i, 6);
 		source->has_tenant = mktg_bool_at(i, 10);
-		source->is_contact = source->relation == contact && mktg_int64_at(i, 11) == 0;
+		source->tenant_id = mktg_int64_at(i, 11);
+		source->is_contact = source->relation == contact && source->tenant_id == 0;
 		registry->sources[registry->nsources++] = source;
 	}
 }

@@ -72,6 +72,7 @@ typedef enum MktgChanges
 
 typedef struct MktgSource
 {
+	int64		tenant_id;		/* 0: it ships */
 	char	   *name;
 	Oid			relation;
 	char	   *relation_sql;	/* quoted, with its schema */
