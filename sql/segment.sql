@@ -145,7 +145,7 @@ CREATE FUNCTION mktg.explain_segment(rules jsonb, tenant bigint DEFAULT 1) RETUR
     AS 'MODULE_PATHNAME', 'mktg_explain_segment';
 COMMENT ON FUNCTION mktg.explain_segment(jsonb, bigint) IS 'the statement the rules become, and its parameters';
 
-CREATE FUNCTION mktg.explain_segment(rules jsonb, analyze boolean, tenant bigint DEFAULT 1) RETURNS text
+CREATE FUNCTION mktg.explain_segment(rules jsonb, "analyze" boolean, tenant bigint DEFAULT 1) RETURNS text
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_explain_segment_plan';
 COMMENT ON FUNCTION mktg.explain_segment(jsonb, boolean, bigint) IS 'the plan of that statement, run if analyze is true, and which indexes it misses';
