@@ -547,7 +547,8 @@ json_value(const Collecting *c, const MktgProgramValue *value, Jsonb *object, Ti
 			break;
 		default:
 			there = there && mktg_json_day(&found, &day);
-			out->isnull = no_time || (value->of == MKTG_VALUE_ADVANCE_DAYS && !there);
+			out->isnull = no_time || (value->of == MKTG_VALUE_ADVANCE_DAYS && !there) ||
+				(TIMESTAMP_NOT_FINITE(time) && (value->of == MKTG_VALUE_ADVANCE_DAYS || !there));
 			if (out->isnull)
 				break;
 			if (value->of == MKTG_VALUE_ADVANCE_DAYS)
@@ -791,6 +792,10 @@ add_fact(const Collecting *c, const MktgProgramFact *fact, const RowValue *value
 			raise_peak(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(values[fact->value].number)));
 			break;
 		case MKTG_FACT_LAST_TWO:
+			/* an infinite time is no purchase, as mktg.lifecycle_stage() has it */
+			if (values[fact->value].number == finite_time(PG_INT64_MIN) ||
+				values[fact->value].number == finite_time(PG_INT64_MAX))
+				break;
 			add_last(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(values[fact->value].number)));
 			counts[fact->count]++;
 			break;
