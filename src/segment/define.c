@@ -96,9 +96,16 @@ require_name(const char *what, const char *name)
 static bool
 watch(Oid relation, const char *source, const char *column, const char *key, int64 tenant)
 {
-	static const char *const events[] = {"INSERT", "UPDATE", "DELETE"};
-	static const char *const tables[] = {
-		"NEW TABLE AS new_rows", "OLD TABLE AS old_rows NEW TABLE AS new_rows", "OLD TABLE AS old_rows"
+	static const struct
+	{
+		const char *name;
+		const char *event;
+		const char *tables;
+	}			triggers[] = {
+		{"insert", "INSERT", "REFERENCING NEW TABLE AS new_rows"},
+		{"update", "UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"},
+		{"delete", "DELETE", "REFERENCING OLD TABLE AS old_rows"},
+		{"truncate", "TRUNCATE", ""}
 	};
 	char		kind = get_rel_relkind(relation);
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
@@ -106,13 +113,13 @@ watch(Oid relation, const char *source, const char *column, const char *key, int
 	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
 		pg_class_aclcheck(relation, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
 		return false;
-	for (int i = 0; i < lengthof(events); i++)
+	for (int i = 0; i < lengthof(triggers); i++)
 	{
-		char	   *sql = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT"
+		char	   *sql = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT"
 								   " EXECUTE FUNCTION mktg._mark_contacts(%s, %s, %s, " INT64_FORMAT ")",
-								   quote_identifier(psprintf("mktg_%s_%s", source, i == 0 ? "insert" : i == 1 ? "update" : "delete")),
-								   events[i], name, tables[i], quote_literal_cstr(source), quote_literal_cstr(column),
-								   quote_literal_cstr(key), tenant);
+								   quote_identifier(psprintf("mktg_%s_%s", source, triggers[i].name)),
+								   triggers[i].event, name, triggers[i].tables, quote_literal_cstr(source),
+								   quote_literal_cstr(column), quote_literal_cstr(key), tenant);
 
 		if (SPI_execute(sql, false, 0) < 0)
 			elog(ERROR, "could not make trigger");
