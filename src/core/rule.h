@@ -93,6 +93,7 @@ typedef struct MktgRule
 	int			nvalues;
 	bool		list;			/* they came as an array */
 	bool		placeholder;	/* the value is "$value": a template of a short key (COMPARE) */
+	bool		filled;			/* it was; the values stand where "path" says (COMPARE) */
 
 	/* COMPARE */
 	char	   *within_days;	/* a number above 0 as written, or NULL */
