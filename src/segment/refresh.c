@@ -690,17 +690,29 @@ mktg_refresh_dirty(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(looked);
 }
 
-bool
-mktg_refresh_next(TimestampTz at, int64 limit)
+/* A tenant with something to refresh; 0 if there is none. */
+static int64
+find_tenant(TimestampTz at)
 {
 	static MktgQuery query = MKTG_QUERY(
 		"SELECT t.tenant_id FROM mktg.tenant t WHERE"
-		" EXISTS (SELECT FROM mktg.segment WHERE tenant_id = t.tenant_id AND kind = 'dynamic'"
-		"  AND " IS_STALE("$1") ")"
-		" OR (EXISTS (SELECT FROM mktg.segment_due d WHERE d.tenant_id = t.tenant_id AND d.due <= $1))"
+		" EXISTS (SELECT FROM mktg.segment WHERE tenant_id = t.tenant_id AND kind = 'dynamic' AND " IS_STALE("$1") ")"
+		" OR EXISTS (SELECT FROM mktg.segment_due d WHERE d.tenant_id = t.tenant_id AND d.due <= $1)"
 		" LIMIT 1", TIMESTAMPTZOID);
 
-	if (mktg_call(&query, MKTG_TIME(at)) == 0)
-		return false;
-	return refresh_dirty(at, mktg_int64_at(0, 1), limit) > 0;
+	return mktg_call(&query, MKTG_TIME(at)) == 0 ? 0 : mktg_int64_at(0, 1);
+}
+
+bool
+mktg_refresh_wanted(TimestampTz at)
+{
+	return find_tenant(at) != 0;
+}
+
+bool
+mktg_refresh_next(TimestampTz at, int64 limit)
+{
+	int64		tenant = find_tenant(at);
+
+	return tenant != 0 && refresh_dirty(at, tenant, limit) > 0;
 }

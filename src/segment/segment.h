@@ -356,9 +356,12 @@ extern int64 mktg_bits_count(const uint64 *words, int64 n);
 /* The instant the next change of the calendar makes of "at". */
 extern TimestampTz mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz at);
 
+/* Is there anything to refresh, of any tenant? */
+extern bool mktg_refresh_wanted(TimestampTz at);
+
 /*
- * The worker's part: brings segments of one tenant up to date that need it;
- * false if there was none.
+ * Brings segments of one tenant up to date, holding about "limit" contacts
+ * against them; false if there was nothing to do.
  */
 extern bool mktg_refresh_next(TimestampTz at, int64 limit);
 
