@@ -341,10 +341,13 @@ extern void mktg_members_end(MktgMembersWriter *writer);
 /* Members of a segment, ascending. */
 extern int64 *mktg_members_read(int64 segment, int64 tenant, int64 *n);
 
-/* Contacts in any of the segments included and none excluded, ascending; include empty: of the list given. */
+/* Contacts in any of the segments included and none excluded, ascending. */
 extern int64 *mktg_audience_ids(Datum include, Datum exclude, int64 tenant, int64 *n);
 
 extern void mktg_require_segment(int64 segment, int64 tenant);
+
+/* The same for an array of them; NULLs in it are refused. */
+extern void mktg_require_segments(Datum array, const char *what, int64 tenant);
 
 /* ---- refresh.c ---- */
 
