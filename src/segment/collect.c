@@ -26,67 +26,23 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/memutils.h"
 
 #include "base/base.h"
-#include "segment/collect.h"
+#include "segment/collecting.h"
 #include "segment/json.h"
-
-#define COND_WORDS	(MKTG_MAX_CONDS / 64)
-
-/* Constants of one value in a hash table: which conditions each satisfies. */
-typedef struct Constant
-{
-	const char *bytes;			/* NULL: free */
-	int32		length;
-	uint64		conds[COND_WORDS];
-} Constant;
-
-typedef struct Constants
-{
-	uint32		mask;			/* size - 1; 0: the value has none */
-	Constant   *table;
-} Constants;
-
-/* A formula that is a conjunction needs no steps. */
-typedef struct Mask
-{
-	bool		simple;
-	uint64		set[COND_WORDS];
-	uint64		clear[COND_WORDS];
-} Mask;
 
 typedef struct RowValue
 {
 	bool		isnull;
 	int64		number;
-	const char *bytes;
+	const char *bytes;			/* of a text */
 	int			length;
+	const void *other;			/* array, container or numeric */
 } RowValue;
-
-typedef struct Collecting
-{
-	MktgCollected out;			/* first, what it becomes */
-	const MktgProgram *program;	/* NULL in a state that came from another process */
-	const MktgProgramValue *values;
-	const MktgProgramCond *conds;
-	const MktgRange *ranges;
-	const MktgProgramString *constants;
-	const MktgProgramFact *facts;
-	const int32 *code;
-	const char *strings;
-	const uint64 *id_words;		/* dense */
-	const uint32 *id_ranks;
-	const int64 *ids;			/* not dense */
-	int			cond_words;
-	Constants  *lookup;			/* of each value */
-	Mask	   *masks;			/* of each fact */
-	bool	   *is_json;		/* of each input */
-	Oid		   *input_types;
-	pg_tz	   *zone;
-} Collecting;
 
 /* the pass that runs, and what was collected for it */
 static MemoryContext pass_context = NULL;
@@ -110,324 +66,13 @@ mktg_record_width(const MktgProgram *layout)
 	return 8 * (layout->npeaks + layout->nsums + (layout->ncounts + 1) / 2 + bit_words(layout));
 }
 
-/* ---- programs ---- */
-
-static void
-refuse_program(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_MKTG_INVALID_VALUE),
-			 errmsg("this is no program of a pass"),
-			 errhint("mktg._collect() is for mktg.refresh_segments() alone.")));
-}
-
-/* The next part of a program: n elements, checked to be there. */
-static const void *
-part(const char **at, const char *end, int64 n, int64 size)
-{
-	const char *begin = *at;
-
-	if (n < 0 || n > INT64CONST(1) << 31 || MAXALIGN(n * size) > end - begin)
-		refuse_program();
-	*at = begin + MAXALIGN(n * size);
-	return begin;
-}
-
-static void
-check_place(int32 place, int32 n, int32 extra)
-{
-	if (place < 0 || place > n - 1 - extra)
-		refuse_program();
-}
-
-static void
-check_conds(const Collecting *c)
-{
-	for (int i = 0; i < c->program->nconds; i++)
-	{
-		const MktgProgramCond *cond = &c->conds[i];
-		bool		ranges = cond->test == MKTG_IN_RANGES;
-		bool		texts = cond->test == MKTG_ONE_OF || cond->test == MKTG_HAS_TEXT || cond->test == MKTG_BEGINS_WITH;
-		int32		of;
-
-		check_place(cond->value, c->program->nvalues, 0);
-		of = c->values[cond->value].of;
-		if (cond->n < 0 || cond->first < 0 ||
-			(ranges && cond->first > c->program->nranges - cond->n) ||
-			(texts && cond->first > c->program->nconstants - cond->n) ||
-			(texts && (cond->n < 1 || (of != MKTG_VALUE_TEXT && of != MKTG_VALUE_JSON_TEXT))))
-			refuse_program();
-	}
-	for (int i = 0; i < c->program->nconstants; i++)
-		if (c->constants[i].offset < 0 || c->constants[i].length < 0 ||
-			c->constants[i].offset > c->program->nstrings - c->constants[i].length)
-			refuse_program();
-}
-
-static void
-check_facts(const Collecting *c)
-{
-	for (int i = 0; i < c->program->nfacts; i++)
-	{
-		const MktgProgramFact *fact = &c->facts[i];
-		int			depth = 0;
-
-		if (fact->code < 0 || fact->ncode < 1 || fact->ncode > MKTG_MAX_CODE || fact->code > c->program->ncode - fact->ncode)
-			refuse_program();
-		for (int k = 0; k < fact->ncode; k++)
-		{
-			int32		step = c->code[fact->code + k];
-
-			if (step >= c->program->nconds || step < MKTG_CODE_TRUE ||
-				depth < (step == MKTG_CODE_AND || step == MKTG_CODE_OR ? 2 : step == MKTG_CODE_NOT ? 1 : 0))
-				refuse_program();
-			depth += step >= 0 || step == MKTG_CODE_TRUE ? 1 : step == MKTG_CODE_NOT ? 0 : -1;
-		}
-		if (depth != 1)
-			refuse_program();
-		if (fact->kind == MKTG_FACT_ANY)
-			check_place(fact->bit, c->program->nbits, 0);
-		if (fact->kind == MKTG_FACT_COUNT || fact->kind == MKTG_FACT_SUM || fact->kind == MKTG_FACT_LAST_TWO)
-			check_place(fact->count, c->program->ncounts, 0);
-		if (fact->kind == MKTG_FACT_SUM)
-			check_place(fact->sum, c->program->nsums, 0);
-		if (fact->kind == MKTG_FACT_MIN || fact->kind == MKTG_FACT_MAX)
-			check_place(fact->peak, c->program->npeaks, 0);
-		if (fact->kind == MKTG_FACT_LAST_TWO)
-			check_place(fact->peak, c->program->npeaks, 1);
-		if (fact->kind != MKTG_FACT_ANY && fact->kind != MKTG_FACT_COUNT)
-			check_place(fact->value, c->program->nvalues, 0);
-	}
-}
-
-/* The type an input must have for a value. */
-static bool
-type_serves(Oid type, int32 of)
-{
-	switch (of)
-	{
-		case MKTG_VALUE_INT:
-			return type == INT8OID || type == INT4OID || type == INT2OID;
-		case MKTG_VALUE_TIME:
-			return type == TIMESTAMPTZOID;
-		case MKTG_VALUE_DATE:
-			return type == DATEOID;
-		case MKTG_VALUE_TEXT:
-			return type == TEXTOID || type == VARCHAROID;
-		case MKTG_VALUE_BOOL:
-			return type == BOOLOID;
-		case MKTG_VALUE_ANY:
-			return true;
-		default:
-			return type == JSONBOID;
-	}
-}
-
-static void
-check_values(const Collecting *c)
-{
-	for (int i = 0; i < c->program->nvalues; i++)
-	{
-		const MktgProgramValue *value = &c->values[i];
-
-		if (value->of < MKTG_VALUE_INT || value->of > MKTG_VALUE_MONTH)
-			refuse_program();
-		check_place(value->input, c->program->ninputs, 0);
-		if (!type_serves(c->input_types[value->input], value->of))
-			refuse_program();
-		if (value->of >= MKTG_VALUE_ADVANCE_DAYS)
-		{
-			check_place(value->time, c->program->ninputs, 0);
-			if (c->input_types[value->time] != TIMESTAMPTZOID)
-				refuse_program();
-		}
-		if (value->of >= MKTG_VALUE_JSON_TEXT &&
-			(value->key < 0 || value->key_length < 0 || value->key > c->program->nstrings - value->key_length))
-			refuse_program();
-	}
-}
-
-/* Finds the parts of a program and checks them. */
-static void
-read_program(Collecting *c, bytea *bytes)
-{
-	const char *at = VARDATA(bytes);
-	const char *end = at + VARSIZE(bytes) - VARHDRSZ;
-	const MktgProgram *p;
-
-	p = c->program = part(&at, end, 1, sizeof(MktgProgram));
-	if (p->magic != MKTG_PROGRAM_MAGIC || p->nconds > MKTG_MAX_CONDS || p->nfacts > MKTG_MAX_FACTS ||
-		p->ninputs < 0 || p->ninputs > MKTG_MAX_INPUTS || p->npeaks < 1 || p->npeaks > 2 * MKTG_MAX_FACTS ||
-		p->nsums < 0 || p->nsums > MKTG_MAX_FACTS || p->ncounts < 0 || p->ncounts > MKTG_MAX_FACTS ||
-		p->nbits < 0 || p->nbits > MKTG_MAX_FACTS || p->nids < 0 || p->nids > PG_INT32_MAX || p->nvalues > MKTG_MAX_VALUES || memchr(p->zone, '\0', sizeof(p->zone)) == NULL)
-		refuse_program();
-	c->values = part(&at, end, p->nvalues, sizeof(MktgProgramValue));
-	c->conds = part(&at, end, p->nconds, sizeof(MktgProgramCond));
-	c->ranges = part(&at, end, p->nranges, sizeof(MktgRange));
-	c->constants = part(&at, end, p->nconstants, sizeof(MktgProgramString));
-	c->facts = part(&at, end, p->nfacts, sizeof(MktgProgramFact));
-	c->code = part(&at, end, p->ncode, sizeof(int32));
-	c->strings = part(&at, end, p->nstrings, 1);
-	if (p->dense)
-	{
-		c->id_words = part(&at, end, p->nwords, sizeof(uint64));
-		c->id_ranks = part(&at, end, p->nwords, sizeof(uint32));
-		/* ranks are places in the table of records */
-		for (int64 i = 0, rank = 0; i < p->nwords; i++)
-		{
-			if (c->id_ranks[i] != rank)
-				refuse_program();
-			rank += __builtin_popcountll(c->id_words[i]);
-			if (rank > p->nids)
-				refuse_program();
-		}
-	}
-	else
-		c->ids = part(&at, end, p->nids, sizeof(int64));
-	check_values(c);
-	check_conds(c);
-	check_facts(c);
-}
-
-/* ---- the state ---- */
-
-static void
-lay_out(MktgCollected *out)
+void
+mktg_collected_lay_out(MktgCollected *out)
 {
 	out->sums_at = 8 * out->layout.npeaks;
 	out->counts_at = out->sums_at + 8 * out->layout.nsums;
 	out->bits_at = out->counts_at + 8 * ((out->layout.ncounts + 1) / 2);
 	out->width = mktg_record_width(&out->layout);
-}
-
-static Collecting *
-make_state(MemoryContext parent, const MktgProgram *layout)
-{
-	MemoryContext context = AllocSetContextCreate(parent, "mktg collected", ALLOCSET_DEFAULT_SIZES);
-	Collecting *c = MemoryContextAllocZero(context, sizeof(Collecting));
-
-	c->out.context = context;
-	c->out.layout = *layout;
-	lay_out(&c->out);
-	c->out.records = MemoryContextAllocExtended(context, (Size) layout->nids * c->out.width + 1,
-												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	return c;
-}
-
-static void
-add_constant(Collecting *c, Constants *lookup, const MktgProgramString *string, int cond)
-{
-	const char *bytes = c->strings + string->offset;
-	uint32		hash = hash_bytes((const unsigned char *) bytes, string->length);
-	Constant   *place;
-
-	for (;; hash++)
-	{
-		place = &lookup->table[hash & lookup->mask];
-		if (place->bytes == NULL)
-		{
-			place->bytes = bytes;
-			place->length = string->length;
-			break;
-		}
-		if (place->length == string->length && memcmp(place->bytes, bytes, string->length) == 0)
-			break;
-	}
-	place->conds[cond / 64] |= UINT64CONST(1) << (cond % 64);
-}
-
-static void
-make_lookups(Collecting *c)
-{
-	int		   *sizes = palloc0(sizeof(int) * (c->program->nvalues + 1));
-
-	c->lookup = palloc0(sizeof(Constants) * (c->program->nvalues + 1));
-	for (int i = 0; i < c->program->nconds; i++)
-		if (c->conds[i].test == MKTG_ONE_OF)
-			sizes[c->conds[i].value] += c->conds[i].n;
-	for (int i = 0; i < c->program->nvalues; i++)
-		if (sizes[i] > 0)
-		{
-			uint32		size = pg_nextpower2_32(sizes[i] * 2);
-
-			c->lookup[i].mask = size - 1;
-			c->lookup[i].table = palloc0(sizeof(Constant) * size);
-		}
-	for (int i = 0; i < c->program->nconds; i++)
-		for (int k = 0; c->conds[i].test == MKTG_ONE_OF && k < c->conds[i].n; k++)
-			add_constant(c, &c->lookup[c->conds[i].value], &c->constants[c->conds[i].first + k], i);
-}
-
-/* Conditions and negated conditions joined by AND alone? */
-static void
-make_masks(Collecting *c)
-{
-	c->masks = palloc0(sizeof(Mask) * (c->program->nfacts + 1));
-	for (int i = 0; i < c->program->nfacts; i++)
-	{
-		const MktgProgramFact *fact = &c->facts[i];
-		const int32 *code = c->code + fact->code;
-		Mask	   *mask = &c->masks[i];
-
-		mask->simple = true;
-		for (int k = 0; k < fact->ncode; k++)
-		{
-			int32		step = code[k];
-
-			if (step >= 0 && k + 1 < fact->ncode && code[k + 1] == MKTG_CODE_NOT)
-			{
-				mask->clear[step / 64] |= UINT64CONST(1) << (step % 64);
-				k++;
-			}
-			else if (step >= 0)
-				mask->set[step / 64] |= UINT64CONST(1) << (step % 64);
-			else if (step != MKTG_CODE_AND && step != MKTG_CODE_TRUE)
-				mask->simple = false;
-		}
-	}
-}
-
-static Collecting *
-begin(FunctionCallInfo fcinfo, MemoryContext parent)
-{
-	bytea	   *bytes = PG_GETARG_BYTEA_PP(1);
-	MktgProgram header;
-	Collecting *c;
-	MemoryContext caller;
-	bytea	   *copy;
-
-	if (VARSIZE_ANY_EXHDR(bytes) < sizeof(MktgProgram))
-		refuse_program();
-	memcpy(&header, VARDATA_ANY(bytes), sizeof(header));
-	if (header.magic != MKTG_PROGRAM_MAGIC || header.ninputs != PG_NARGS() - 3)
-		refuse_program();
-
-	/* the parts are checked before anything is made by them */
-	{
-		Collecting	check = {0};
-
-		/* VARDATA must be aligned for the parts */
-		StaticAssertStmt(VARHDRSZ == 4, "a varlena header has four bytes");
-		caller = MemoryContextSwitchTo(parent);
-		copy = (bytea *) ((char *) palloc(VARSIZE_ANY_EXHDR(bytes) + 2 * MAXIMUM_ALIGNOF) + MAXIMUM_ALIGNOF - VARHDRSZ);
-		SET_VARSIZE(copy, VARSIZE_ANY_EXHDR(bytes) + VARHDRSZ);
-		memcpy(VARDATA(copy), VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-		check.input_types = palloc(sizeof(Oid) * (header.ninputs + 1));
-		for (int i = 0; i < header.ninputs; i++)
-			check.input_types[i] = get_fn_expr_argtype(fcinfo->flinfo, 3 + i);
-		read_program(&check, copy);
-		c = make_state(parent, check.program);
-		check.out = c->out;
-		*c = check;
-	}
-	c->cond_words = (c->program->nconds + 63) / 64;
-	c->zone = pg_tzset(c->program->zone);
-	if (c->zone == NULL)
-		c->zone = session_timezone;
-	make_lookups(c);
-	make_masks(c);
-	MemoryContextSwitchTo(caller);
-	return c;
 }
 
 /* The place of a contact's record, or -1. */
@@ -470,29 +115,18 @@ place_of(const Collecting *c, int64 id)
 
 /* ---- a row ---- */
 
-/* Twice the number, odd where it lies between two whole ones. */
-static bool
-doubled(const JsonbValue *value, int64 *number)
+/* What values of one row share: objects taken out of their wrapping, days that keys name. */
+typedef struct Row
 {
-	Numeric		numeric;
-	Numeric		floor;
-	int64		whole;
-
-	if (!mktg_json_numeric(value, &numeric) || numeric_is_nan(numeric) || numeric_is_inf(numeric))
-		return false;
-	floor = DatumGetNumeric(DirectFunctionCall1(numeric_floor, NumericGetDatum(numeric)));
-	if (DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(floor),
-										  NumericGetDatum(int64_to_numeric(PG_INT64_MAX / 4)))) > 0)
-		whole = PG_INT64_MAX / 4;
-	else if (DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(floor),
-											   NumericGetDatum(int64_to_numeric(PG_INT64_MIN / 4)))) < 0)
-		whole = PG_INT64_MIN / 4;
-	else
-		whole = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(floor)));
-	*number = whole * 2 +
-		(DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(floor), NumericGetDatum(numeric))) != 0);
-	return true;
-}
+	FunctionCallInfo fcinfo;
+	Jsonb	   *objects[MKTG_MAX_INPUTS];
+	int			day_key;		/* the key last taken for a day, and its day */
+	int			day_input;
+	bool		has_day;
+	int32		day;
+	TimestampTz local_at;		/* the time last taken for a day */
+	int32		local_day;
+} Row;
 
 static void
 json_text(const JsonbValue *found, RowValue *out)
@@ -523,40 +157,107 @@ json_text(const JsonbValue *found, RowValue *out)
 	}
 }
 
-static void
-json_value(const Collecting *c, const MktgProgramValue *value, Jsonb *object, TimestampTz time, bool no_time,
-		   RowValue *out)
+/* The value of a key in the object, or in the object another key of it has. */
+static bool
+find_key(const Collecting *c, const MktgProgramValue *value, Jsonb *object, JsonbValue *found)
 {
-	JsonbValue	found;
-	bool		there = mktg_json_value(object, c->strings + value->key, value->key_length, &found);
+	const MktgProgramString *key = &c->keys[value->key];
+
+	if (value->outer >= 0)
+	{
+		const MktgProgramString *outer = &c->keys[value->outer];
+
+		return mktg_json_value(object, c->strings + outer->offset, outer->length, found) &&
+			found->type == jbvBinary && JsonContainerIsObject(found->val.binary.data) &&
+			getKeyJsonValueFromContainer(found->val.binary.data, c->strings + key->offset, key->length, found) != NULL &&
+			found->type != jbvNull;
+	}
+	return mktg_json_value(object, c->strings + key->offset, key->length, found);
+}
+
+static int32
+day_of(const Collecting *c, Row *row, TimestampTz at)
+{
+	if (row->local_at != at)
+	{
+		row->local_at = at;
+		row->local_day = mktg_local_day(at, c->zone);
+	}
+	return row->local_day;
+}
+
+/* Days of travel: three fields go by the same key. */
+static void
+travel_value(const Collecting *c, Row *row, const MktgProgramValue *value, Jsonb *object, RowValue *out)
+{
+	const NullableDatum *time = &row->fcinfo->args[3 + value->time];
 	int32		day;
 
+	if (row->day_input != value->input || row->day_key != value->key)
+	{
+		JsonbValue	found;
+
+		row->day_input = value->input;
+		row->day_key = value->key;
+		row->has_day = find_key(c, value, object, &found) && mktg_json_day(&found, &row->day);
+	}
+	out->isnull = time->isnull || (value->of == MKTG_VALUE_ADVANCE_DAYS && !row->has_day);
+	if (out->isnull)
+		return;
+	if (value->of == MKTG_VALUE_ADVANCE_DAYS)
+	{
+		out->number = (int64) row->day - day_of(c, row, DatumGetTimestampTz(time->value));
+		return;
+	}
+	day = row->has_day ? row->day : day_of(c, row, DatumGetTimestampTz(time->value));
+	out->number = value->of == MKTG_VALUE_WEEKDAY ? mktg_weekday_of(day) : mktg_month_of(day);
+}
+
+static void
+json_value(const Collecting *c, Row *row, const MktgProgramValue *value, Jsonb *object, RowValue *out)
+{
+	JsonbValue	found;
+
+	if (value->of >= MKTG_VALUE_ADVANCE_DAYS)
+	{
+		travel_value(c, row, value, object, out);
+		return;
+	}
+	if (value->key < 0)
+	{
+		out->isnull = false;
+		out->number = JB_ROOT_IS_ARRAY(object) && !JB_ROOT_IS_SCALAR(object) ? JB_ROOT_COUNT(object) : 0;
+		return;
+	}
+	out->isnull = !find_key(c, value, object, &found);
 	switch (value->of)
 	{
+		case MKTG_VALUE_JSON_COUNT:
+			out->number = out->isnull ? 0 : mktg_json_count(&found);
+			out->isnull = false;
+			break;
 		case MKTG_VALUE_JSON_TEXT:
-			out->isnull = !there;
-			if (there)
+			if (!out->isnull)
 				json_text(&found, out);
 			break;
-		case MKTG_VALUE_JSON_NUMBER:
-			out->isnull = !there || !doubled(&found, &out->number);
-			break;
-		case MKTG_VALUE_JSON_COUNT:
-			out->isnull = false;
-			out->number = there ? mktg_json_count(&found) : 0;
-			break;
-		default:
-			there = there && mktg_json_day(&found, &day);
-			out->isnull = no_time || (value->of == MKTG_VALUE_ADVANCE_DAYS && !there);
+		case MKTG_VALUE_JSON_TEXTS:
+			out->bytes = NULL;
 			if (out->isnull)
 				break;
-			if (value->of == MKTG_VALUE_ADVANCE_DAYS)
-				out->number = (int64) day - mktg_local_day(time, c->zone);
+			if (found.type == jbvString)
+				json_text(&found, out);
+			else if (found.type == jbvBinary && JsonContainerIsArray(found.val.binary.data))
+				out->other = found.val.binary.data;
 			else
+				out->isnull = true;
+			break;
+		default:
 			{
-				if (!there)
-					day = mktg_local_day(time, c->zone);
-				out->number = value->of == MKTG_VALUE_WEEKDAY ? mktg_weekday_of(day) : mktg_month_of(day);
+				Numeric		number;
+
+				out->isnull = out->isnull || !mktg_json_numeric(&found, &number);
+				if (!out->isnull)
+					out->other = number;
 			}
 	}
 }
@@ -569,10 +270,9 @@ finite_time(int64 time)
 }
 
 static void
-take_value(const Collecting *c, FunctionCallInfo fcinfo, const MktgProgramValue *value, Jsonb **objects,
-		   RowValue *out)
+take_value(const Collecting *c, Row *row, const MktgProgramValue *value, RowValue *out)
 {
-	const NullableDatum *input = &fcinfo->args[3 + value->input];
+	const NullableDatum *input = &row->fcinfo->args[3 + value->input];
 
 	out->isnull = input->isnull;
 	if (out->isnull && value->of != MKTG_VALUE_JSON_COUNT)
@@ -600,6 +300,9 @@ take_value(const Collecting *c, FunctionCallInfo fcinfo, const MktgProgramValue 
 				out->length = VARSIZE_ANY_EXHDR(bytes);
 				break;
 			}
+		case MKTG_VALUE_TEXTS:
+			out->other = DatumGetArrayTypeP(input->value);
+			break;
 		case MKTG_VALUE_ANY:
 			break;
 		default:
@@ -609,37 +312,115 @@ take_value(const Collecting *c, FunctionCallInfo fcinfo, const MktgProgramValue 
 				out->number = 0;
 				break;
 			}
-			if (objects[value->input] == NULL)
-				objects[value->input] = DatumGetJsonbP(input->value);
-			json_value(c, value, objects[value->input],
-					   value->time >= 0 ? DatumGetTimestampTz(fcinfo->args[3 + value->time].value) : 0,
-					   value->time >= 0 && fcinfo->args[3 + value->time].isnull, out);
+			if (row->objects[value->input] == NULL)
+				row->objects[value->input] = DatumGetJsonbP(input->value);
+			json_value(c, row, value, row->objects[value->input], out);
 	}
 }
 
-static bool
-has_text(const RowValue *value, const char *text, int length)
+/* Which conditions a text satisfies by being what it is. */
+static void
+hold_constant(const Collecting *c, const Lookup *lookup, const char *bytes, int length, uint64 *bits)
 {
-	return length == 0 || memmem(value->bytes, value->length, text, length) != NULL;
+	uint32		hash = hash_bytes((const unsigned char *) bytes, length);
+
+	for (const Constant *place; (place = &lookup->table[hash & lookup->mask])->bytes != NULL; hash++)
+		if (place->length == length && memcmp(place->bytes, bytes, length) == 0)
+		{
+			for (int w = 0; w < c->cond_words; w++)
+				bits[w] |= place->conds[w];
+			break;
+		}
 }
 
-/* Holds a value against ranges, and notes when time alone will change the answer. */
-static bool
-in_ranges(const Collecting *c, const MktgProgramCond *cond, int64 value, int64 *flip)
+static void
+hold_array(const Collecting *c, const Lookup *lookup, const ArrayType *array, uint64 *bits)
 {
-	bool		in = false;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
 
+	if (ARR_NDIM(array) == 0)
+		return;
+	deconstruct_array((ArrayType *) array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			hold_constant(c, lookup, VARDATA_ANY(DatumGetPointer(elements[i])), VARSIZE_ANY_EXHDR(DatumGetPointer(elements[i])), bits);
+}
+
+static void
+hold_json_array(const Collecting *c, const Lookup *lookup, const JsonbContainer *array, uint64 *bits)
+{
+	for (uint32 i = 0; i < JsonContainerSize(array); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer((JsonbContainer *) array, i);
+
+		if (element != NULL && element->type == jbvString)
+			hold_constant(c, lookup, element->val.string.val, element->val.string.len, bits);
+	}
+}
+
+/* Which conditions a number satisfies; and when it will cross a bound that moves. */
+static inline void
+hold_interval(const Collecting *c, const Lookup *lookup, int64 value, uint64 *bits, int64 *flip)
+{
+	int			low = 0;
+	int			high = lookup->nbounds;
+	const uint64 *holds;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (lookup->bounds[middle] <= value)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	holds = lookup->holds + low * c->cond_words;
+	for (int w = 0; w < c->cond_words; w++)
+		bits[w] |= holds[w];
+	if (lookup->moving[low] != PG_INT64_MIN)
+		*flip = Min(*flip, mktg_crosses(value, lookup->moving[low], c->program->at));
+}
+
+static bool
+number_holds(const Collecting *c, const MktgProgramCond *cond, Numeric number)
+{
 	for (int k = 0; k < cond->n; k++)
 	{
-		const MktgRange *range = &c->ranges[cond->first + k];
+		const char *constant = c->strings + c->constants[cond->first + k].offset;
+		int32		cmp = DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), PointerGetDatum(constant)));
+		int32		op = cond->op == MKTG_OP_BETWEEN ? (k == 0 ? MKTG_OP_GE : MKTG_OP_LE) : cond->op;
+		bool		holds = op == MKTG_OP_GT ? cmp > 0 : op == MKTG_OP_GE ? cmp >= 0 :
+			op == MKTG_OP_LT ? cmp < 0 : op == MKTG_OP_LE ? cmp <= 0 : cmp == 0;
 
-		in |= value >= range->lo && value < range->hi;
-		if (range->lo_moves)
-			*flip = Min(*flip, mktg_crosses(value, range->lo, c->program->at));
-		if (range->hi_moves)
-			*flip = Min(*flip, mktg_crosses(value, range->hi, c->program->at));
+		if (cond->op == MKTG_OP_IN ? holds : !holds)
+			return cond->op == MKTG_OP_IN;
 	}
-	return in;
+	return cond->op != MKTG_OP_IN;
+}
+
+static bool
+plain_holds(const Collecting *c, const MktgProgramCond *cond, const RowValue *value)
+{
+	const MktgProgramString *text = &c->constants[cond->first];
+
+	switch (cond->test)
+	{
+		case MKTG_HAS_TEXT:
+			return text->length == 0 || memmem(value->bytes, value->length, c->strings + text->offset, text->length) != NULL;
+		case MKTG_BEGINS_WITH:
+			return value->length >= text->length && memcmp(value->bytes, c->strings + text->offset, text->length) == 0;
+		case MKTG_NUMBER_IS:
+			return number_holds(c, cond, (Numeric) value->other);
+		case MKTG_IS_TRUE:
+			return value->number != 0;
+		case MKTG_IS_FALSE:
+			return value->number == 0;
+		default:
+			return true;
+	}
 }
 
 static void
@@ -647,53 +428,27 @@ hold_conds(const Collecting *c, const RowValue *values, uint64 *bits, int64 *fli
 {
 	for (int i = 0; i < c->program->nvalues; i++)
 	{
-		const Constants *lookup = &c->lookup[i];
-		uint32		hash;
+		const Lookup *lookup = &c->lookups[i];
 
-		if (lookup->mask == 0 || values[i].isnull)
+		if (values[i].isnull)
 			continue;
-		hash = hash_bytes((const unsigned char *) values[i].bytes, values[i].length);
-		for (const Constant *place; (place = &lookup->table[hash & lookup->mask])->bytes != NULL; hash++)
-			if (place->length == values[i].length && memcmp(place->bytes, values[i].bytes, place->length) == 0)
-			{
-				for (int w = 0; w < c->cond_words; w++)
-					bits[w] |= place->conds[w];
-				break;
-			}
+		if (lookup->nbounds > 0)
+			hold_interval(c, lookup, values[i].number, bits, flip);
+		if (lookup->mask == 0)
+			continue;
+		if (c->values[i].of == MKTG_VALUE_TEXTS)
+			hold_array(c, lookup, values[i].other, bits);
+		else if (c->values[i].of == MKTG_VALUE_JSON_TEXTS && values[i].bytes == NULL)
+			hold_json_array(c, lookup, values[i].other, bits);
+		else
+			hold_constant(c, lookup, values[i].bytes, values[i].length, bits);
 	}
-	for (int i = 0; i < c->program->nconds; i++)
+	for (int k = 0; k < c->nplain; k++)
 	{
-		const MktgProgramCond *cond = &c->conds[i];
-		const RowValue *value = &values[cond->value];
-		bool		holds = false;
+		int			i = c->plain[k];
+		const RowValue *value = &values[c->conds[i].value];
 
-		if (value->isnull)
-			continue;
-		switch (cond->test)
-		{
-			case MKTG_ONE_OF:
-				continue;
-			case MKTG_IN_RANGES:
-				holds = in_ranges(c, cond, value->number, flip);
-				break;
-			case MKTG_HAS_TEXT:
-				holds = has_text(value, c->strings + c->constants[cond->first].offset, c->constants[cond->first].length);
-				break;
-			case MKTG_BEGINS_WITH:
-				holds = value->length >= c->constants[cond->first].length &&
-					memcmp(value->bytes, c->strings + c->constants[cond->first].offset, c->constants[cond->first].length) == 0;
-				break;
-			case MKTG_IS_THERE:
-				holds = true;
-				break;
-			case MKTG_IS_TRUE:
-				holds = value->number != 0;
-				break;
-			case MKTG_IS_FALSE:
-				holds = value->number == 0;
-				break;
-		}
-		if (holds)
+		if (!value->isnull && plain_holds(c, &c->conds[i], value))
 			bits[i / 64] |= UINT64CONST(1) << (i % 64);
 	}
 }
@@ -799,6 +554,26 @@ add_fact(const Collecting *c, const MktgProgramFact *fact, const RowValue *value
 	}
 }
 
+/* Looks at the facts whose most telling condition holds. */
+static void
+add_facts(const Collecting *c, const RowValue *values, const uint64 *bits, char *record)
+{
+	const Triggers *t = &c->triggers;
+
+	for (int k = 0; k < t->nalways; k++)
+		if (formula_holds(c, t->always[k], bits))
+			add_fact(c, &c->facts[t->always[k]], values, record);
+	for (int w = 0; w < c->cond_words; w++)
+		for (uint64 word = bits[w] & t->any[w]; word != 0; word &= word - 1)
+		{
+			int			cond = w * 64 + __builtin_ctzll(word);
+
+			for (int k = t->begins[cond]; k < t->begins[cond + 1]; k++)
+				if (formula_holds(c, t->facts[k], bits))
+					add_fact(c, &c->facts[t->facts[k]], values, record);
+		}
+}
+
 /*
  * SQL: mktg._collect_row(state internal, program bytea, contact bigint, VARIADIC inputs "any") returns internal
  */
@@ -808,7 +583,7 @@ mktg_collect_row(PG_FUNCTION_ARGS)
 	MemoryContext aggregate;
 	Collecting *c;
 	RowValue	values[MKTG_MAX_VALUES];
-	Jsonb	   *objects[MKTG_MAX_INPUTS];
+	Row			row;
 	uint64		bits[COND_WORDS];
 	int64		flip = PG_INT64_MAX;
 	int64		place;
@@ -817,8 +592,8 @@ mktg_collect_row(PG_FUNCTION_ARGS)
 	if (!AggCheckCallContext(fcinfo, &aggregate))
 		elog(ERROR, "mktg_collect_row called in non-aggregate context");
 	if (PG_ARGISNULL(1))
-		refuse_program();
-	c = PG_ARGISNULL(0) ? begin(fcinfo, aggregate) : (Collecting *) PG_GETARG_POINTER(0);
+		mktg_refuse_program();
+	c = PG_ARGISNULL(0) ? mktg_collecting_begin(fcinfo, aggregate) : (Collecting *) PG_GETARG_POINTER(0);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_POINTER(c);
 	c->out.seen++;
@@ -826,15 +601,17 @@ mktg_collect_row(PG_FUNCTION_ARGS)
 	if (place < 0)
 		PG_RETURN_POINTER(c);
 
-	memset(objects, 0, sizeof(Jsonb *) * c->program->ninputs);
+	row.fcinfo = fcinfo;
+	row.day_input = -1;
+	row.local_at = DT_NOBEGIN;
+	row.local_day = PG_INT32_MIN / 2;
+	memset(row.objects, 0, sizeof(Jsonb *) * c->program->ninputs);
 	memset(bits, 0, sizeof(uint64) * c->cond_words);
 	for (int i = 0; i < c->program->nvalues; i++)
-		take_value(c, fcinfo, &c->values[i], objects, &values[i]);
+		take_value(c, &row, &c->values[i], &values[i]);
 	hold_conds(c, values, bits, &flip);
 	record = c->out.records + place * c->out.width;
-	for (int i = 0; i < c->program->nfacts; i++)
-		if (formula_holds(c, i, bits))
-			add_fact(c, &c->facts[i], values, record);
+	add_facts(c, values, bits, record);
 	if (flip != PG_INT64_MAX)
 		raise_peak((uint64 *) record, MKTG_PEAK_OF_MIN(flip));
 	PG_RETURN_POINTER(c);
@@ -952,15 +729,15 @@ mktg_collect_deserialize(PG_FUNCTION_ARGS)
 	length = VARSIZE_ANY_EXHDR(bytes);
 	at = VARDATA_ANY(bytes);
 	if (length < sizeof(written))
-		refuse_program();
+		mktg_refuse_program();
 	memcpy(&written, at, sizeof(written));
 	arrived = palloc0(sizeof(Arrived));
 	out = &arrived->state.out;
 	out->layout = written.layout;
-	lay_out(out);
+	mktg_collected_lay_out(out);
 	if (out->layout.magic != MKTG_PROGRAM_MAGIC || out->layout.npeaks < 1 || out->layout.nids < 0 ||
 		length != sizeof(written) + out->layout.npeaks + (Size) out->layout.nids * out->width)
-		refuse_program();
+		mktg_refuse_program();
 	out->seen = written.seen;
 	arrived->pairs = palloc(out->layout.npeaks + 1);
 	memcpy(arrived->pairs, at + sizeof(written), out->layout.npeaks);
@@ -993,9 +770,9 @@ mktg_collect_combine(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
 	}
 	from = (Arrived *) PG_GETARG_POINTER(1);
-	to = PG_ARGISNULL(0) ? make_state(aggregate, &from->state.out.layout) : (Collecting *) PG_GETARG_POINTER(0);
+	to = PG_ARGISNULL(0) ? mktg_collecting_make(aggregate, &from->state.out.layout) : (Collecting *) PG_GETARG_POINTER(0);
 	if (memcmp(&to->out.layout, &from->state.out.layout, sizeof(MktgProgram)) != 0)
-		refuse_program();
+		mktg_refuse_program();
 	add_records(&to->out, &from->state.out, from->pairs);
 	pfree(from->state.out.records);
 	PG_RETURN_POINTER(to);

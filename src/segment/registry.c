@@ -196,8 +196,8 @@ mktg_time_column_sql(const char *column, Oid type)
 	if (column == NULL)
 		return NULL;
 	if (type == TIMESTAMPTZOID)
-		return psprintf("s.%s", quote_identifier(column));
-	return psprintf("(s.%s::timestamp AT TIME ZONE $3)", quote_identifier(column));
+		return pstrdup(quote_identifier(column));
+	return psprintf("(%s::timestamp AT TIME ZONE $3)", quote_identifier(column));
 }
 
 /* The source of a name that fields of a tenant mean: its own before the one that ships. */

@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * collecting.h
+ *		A program made ready to be carried out: between prepare.c and
+ *		collect.c.
+ *
+ * IDENTIFICATION
+ *		src/segment/collecting.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MKTG_SEGMENT_COLLECTING_H
+#define MKTG_SEGMENT_COLLECTING_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "pgtime.h"
+
+#include "segment/collect.h"
+
+#define COND_WORDS	(MKTG_MAX_CONDS / 64)
+
+/* Constants of one value in a hash table: which conditions each satisfies. */
+typedef struct Constant
+{
+	const char *bytes;			/* NULL: free */
+	int32		length;
+	uint64		conds[COND_WORDS];
+} Constant;
+
+/*
+ * What is known of a value before a row is seen.  All ranges it is held against
+ * cut the numbers into intervals; within one the same conditions hold, and the
+ * same moving bound is the next to be crossed.
+ */
+typedef struct Lookup
+{
+	uint32		mask;			/* size of the table - 1; 0: there are no constants */
+	Constant   *table;
+	int			nbounds;
+	int64	   *bounds;			/* ascending */
+	int64	   *moving;			/* of interval i (from bound i - 1 on): greatest moving bound; PG_INT64_MIN: none */
+	uint64	   *holds;			/* of interval i: cond_words words */
+} Lookup;
+
+/* A formula that is a conjunction needs no steps. */
+typedef struct Mask
+{
+	bool		simple;
+	uint64		set[COND_WORDS];
+	uint64		clear[COND_WORDS];
+} Mask;
+
+/* Facts that can only be if a condition holds; the others come first. */
+typedef struct Triggers
+{
+	int			nalways;
+	int		   *always;
+	uint64		any[COND_WORDS];	/* conditions that have facts */
+	int		   *begins;			/* of each condition, in "facts"; one more at the end */
+	int		   *facts;
+} Triggers;
+
+typedef struct Collecting
+{
+	MktgCollected out;			/* first, what it becomes */
+	const MktgProgram *program;	/* NULL in a state that came from another process */
+	const MktgProgramValue *values;
+	const MktgProgramCond *conds;
+	const MktgRange *ranges;
+	const MktgProgramString *constants;
+	const MktgProgramString *keys;
+	const MktgProgramFact *facts;
+	const int32 *code;
+	const char *strings;
+	const uint64 *id_words;		/* dense */
+	const uint32 *id_ranks;
+	const int64 *ids;			/* not dense */
+	int			cond_words;
+	Lookup	   *lookups;		/* of each value */
+	int			nplain;			/* conditions that are held one by one */
+	int		   *plain;
+	Mask	   *masks;			/* of each fact */
+	Triggers	triggers;
+	Oid		   *input_types;
+	pg_tz	   *zone;
+} Collecting;
+
+/* The state of the call's program; the program is checked. */
+extern Collecting *mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent);
+
+/* An empty state of a layout, to add others to. */
+extern Collecting *mktg_collecting_make(MemoryContext parent, const MktgProgram *layout);
+
+extern void mktg_refuse_program(void) pg_attribute_noreturn();
+
+#endif
