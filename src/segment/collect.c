@@ -519,34 +519,36 @@ add_sum(int64 *sum, int64 value)
 }
 
 static void
-add_fact(const Collecting *c, const MktgProgramFact *fact, const RowValue *values, char *record)
+add_fact(const Collecting *c, int i, const Pending *row)
 {
-	uint64	   *peaks = (uint64 *) record;
-	int64	   *sums = (int64 *) (record + c->out.sums_at);
-	uint32	   *counts = (uint32 *) (record + c->out.counts_at);
-	uint64	   *bits = (uint64 *) (record + c->out.bits_at);
+	const MktgProgramFact *fact = &c->facts[i];
+	uint64	   *peaks = (uint64 *) row->record;
+	int64	   *sums = (int64 *) (row->record + c->out.sums_at);
+	uint32	   *counts = (uint32 *) (row->record + c->out.counts_at);
+	uint64	   *bits = (uint64 *) (row->record + c->out.bits_at);
+	int64		number = row->numbers[c->kept_of[i]];
 
 	if (fact->kind == MKTG_FACT_ANY)
 	{
 		bits[fact->bit / 64] |= UINT64CONST(1) << (fact->bit % 64);
 		return;
 	}
-	if (fact->kind != MKTG_FACT_COUNT && values[fact->value].isnull)
+	if (fact->kind != MKTG_FACT_COUNT && row->nulls[c->kept_of[i]])
 		return;
 	switch (fact->kind)
 	{
 		case MKTG_FACT_SUM:
-			add_sum(&sums[fact->sum], values[fact->value].number);
+			add_sum(&sums[fact->sum], number);
 			counts[fact->count]++;
 			break;
 		case MKTG_FACT_MIN:
-			raise_peak(&peaks[fact->peak], MKTG_PEAK_OF_MIN(finite_time(values[fact->value].number)));
+			raise_peak(&peaks[fact->peak], MKTG_PEAK_OF_MIN(finite_time(number)));
 			break;
 		case MKTG_FACT_MAX:
-			raise_peak(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(values[fact->value].number)));
+			raise_peak(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(number)));
 			break;
 		case MKTG_FACT_LAST_TWO:
-			add_last(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(values[fact->value].number)));
+			add_last(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(number)));
 			counts[fact->count]++;
 			break;
 		default:
@@ -554,24 +556,36 @@ add_fact(const Collecting *c, const MktgProgramFact *fact, const RowValue *value
 	}
 }
 
-/* Looks at the facts whose most telling condition holds. */
+/* Writes the facts of a row: looks at those whose most telling condition holds. */
 static void
-add_facts(const Collecting *c, const RowValue *values, const uint64 *bits, char *record)
+write_row(const Collecting *c, Pending *row)
 {
 	const Triggers *t = &c->triggers;
 
+	if (row->record == NULL)
+		return;
 	for (int k = 0; k < t->nalways; k++)
-		if (formula_holds(c, t->always[k], bits))
-			add_fact(c, &c->facts[t->always[k]], values, record);
+		if (formula_holds(c, t->always[k], row->bits))
+			add_fact(c, t->always[k], row);
 	for (int w = 0; w < c->cond_words; w++)
-		for (uint64 word = bits[w] & t->any[w]; word != 0; word &= word - 1)
+		for (uint64 word = row->bits[w] & t->any[w]; word != 0; word &= word - 1)
 		{
 			int			cond = w * 64 + __builtin_ctzll(word);
 
 			for (int k = t->begins[cond]; k < t->begins[cond + 1]; k++)
-				if (formula_holds(c, t->facts[k], bits))
-					add_fact(c, &c->facts[t->facts[k]], values, record);
+				if (formula_holds(c, t->facts[k], row->bits))
+					add_fact(c, t->facts[k], row);
 		}
+	if (row->flip != PG_INT64_MAX)
+		raise_peak((uint64 *) row->record, MKTG_PEAK_OF_MIN(row->flip));
+	row->record = NULL;
+}
+
+static void
+write_pending(Collecting *c)
+{
+	for (int i = 0; c->program != NULL && i < PENDING; i++)
+		write_row(c, &c->pending[i]);
 }
 
 /*
@@ -584,10 +598,8 @@ mktg_collect_row(PG_FUNCTION_ARGS)
 	Collecting *c;
 	RowValue	values[MKTG_MAX_VALUES];
 	Row			row;
-	uint64		bits[COND_WORDS];
-	int64		flip = PG_INT64_MAX;
+	Pending    *pending;
 	int64		place;
-	char	   *record;
 
 	if (!AggCheckCallContext(fcinfo, &aggregate))
 		elog(ERROR, "mktg_collect_row called in non-aggregate context");
@@ -601,19 +613,26 @@ mktg_collect_row(PG_FUNCTION_ARGS)
 	if (place < 0)
 		PG_RETURN_POINTER(c);
 
+	pending = &c->pending[c->next++ % PENDING];
+	write_row(c, pending);
 	row.fcinfo = fcinfo;
 	row.day_input = -1;
 	row.local_at = DT_NOBEGIN;
 	row.local_day = PG_INT32_MIN / 2;
 	memset(row.objects, 0, sizeof(Jsonb *) * c->program->ninputs);
-	memset(bits, 0, sizeof(uint64) * c->cond_words);
+	memset(pending->bits, 0, sizeof(uint64) * c->cond_words);
+	pending->flip = PG_INT64_MAX;
 	for (int i = 0; i < c->program->nvalues; i++)
 		take_value(c, &row, &c->values[i], &values[i]);
-	hold_conds(c, values, bits, &flip);
-	record = c->out.records + place * c->out.width;
-	add_facts(c, values, bits, record);
-	if (flip != PG_INT64_MAX)
-		raise_peak((uint64 *) record, MKTG_PEAK_OF_MIN(flip));
+	hold_conds(c, values, pending->bits, &pending->flip);
+	for (int k = 0; k < c->nkept; k++)
+	{
+		pending->numbers[k] = values[c->kept[k]].number;
+		pending->nulls[k] = values[c->kept[k]].isnull;
+	}
+	pending->record = c->out.records + place * c->out.width;
+	for (int at = 0; at < c->out.width; at += 64)
+		__builtin_prefetch(pending->record + at, 1);
 	PG_RETURN_POINTER(c);
 }
 
@@ -690,6 +709,7 @@ mktg_collect_serialize(PG_FUNCTION_ARGS)
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "mktg_collect_serialize called in non-aggregate context");
 	c = (Collecting *) PG_GETARG_POINTER(0);
+	write_pending(c);
 	pairs = palloc0(c->out.layout.npeaks);
 	find_pairs(c, pairs);
 	records = (Size) c->out.layout.nids * c->out.width;
@@ -705,7 +725,7 @@ mktg_collect_serialize(PG_FUNCTION_ARGS)
 	at += c->out.layout.npeaks;
 	memcpy(at, c->out.records, records);
 	/* the table itself is not needed any more, and two of them are many */
-	pfree(c->out.records);
+	pfree(c->out.memory);
 	c->out.records = NULL;
 	PG_RETURN_BYTEA_P(out);
 }
@@ -791,6 +811,7 @@ mktg_collect_end(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_INT64(0);
 	c = (Collecting *) PG_GETARG_POINTER(0);
+	write_pending(c);
 	if (pass_context != NULL)
 	{
 		MemoryContextSetParent(c->out.context, pass_context);

@@ -153,6 +153,7 @@ typedef struct MktgCollected
 	int			bits_at;
 	int64		seen;			/* rows */
 	char	   *records;
+	void	   *memory;			/* what they are in */
 } MktgCollected;
 
 #define MKTG_PEAK_OF_MAX(v)	((uint64) (v) - (uint64) PG_INT64_MIN)

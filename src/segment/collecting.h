@@ -62,6 +62,22 @@ typedef struct Triggers
 	int		   *facts;
 } Triggers;
 
+/*
+ * A row whose facts are not written yet.  Records are far apart and seldom in a
+ * cache; while one is fetched the next rows are looked at.
+ */
+#define PENDING			16		/* a power of two */
+#define MAX_KEPT		24		/* values that facts take */
+
+typedef struct Pending
+{
+	char	   *record;			/* NULL: none */
+	int64		flip;
+	uint64		bits[COND_WORDS];
+	int64		numbers[MAX_KEPT];
+	bool		nulls[MAX_KEPT];
+} Pending;
+
 typedef struct Collecting
 {
 	MktgCollected out;			/* first, what it becomes */
@@ -83,6 +99,11 @@ typedef struct Collecting
 	int		   *plain;
 	Mask	   *masks;			/* of each fact */
 	Triggers	triggers;
+	int			nkept;
+	int			kept[MAX_KEPT];	/* values */
+	int		   *kept_of;		/* of each fact */
+	Pending		pending[PENDING];
+	unsigned int next;
 	Oid		   *input_types;
 	pg_tz	   *zone;
 } Collecting;

@@ -512,6 +512,11 @@ run_program(Passing *passing, Run *run, const MktgSource *source, List *watched)
 	int			program = mktg_statement_param(statement, BYTEAOID, (Datum) 0);
 
 	run_sql(passing, run, source, watched, program);
+	ereport(DEBUG1,
+			(errmsg_internal("pass over %s: %d inputs, %d values, %d conditions, %d facts, %d bytes a contact",
+							 source->name, run->maker->header.ninputs, run->maker->header.nvalues,
+							 run->maker->header.nconds, run->maker->header.nfacts,
+							 mktg_record_width(&run->maker->header))));
 	for (int64 from = 0; from < universe->n; from += slice)
 	{
 		int64		n = Min(slice, universe->n - from);

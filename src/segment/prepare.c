@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <sys/mman.h>
+
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -21,6 +23,8 @@
 
 #include "base/base.h"
 #include "segment/collecting.h"
+
+#define HUGE_PAGE	((Size) 2 * 1024 * 1024)
 
 /* ---- programs ---- */
 
@@ -242,6 +246,19 @@ read_program(Collecting *c, bytea *bytes)
 
 /* ---- what is worked out ---- */
 
+/* Records are read in no order: pages of usual size would cost a look-up for each. */
+static void
+make_records(MktgCollected *out, Size size)
+{
+	out->memory = MemoryContextAllocHuge(out->context, size + 2 * HUGE_PAGE);
+	out->records = (char *) TYPEALIGN(HUGE_PAGE, (uintptr_t) out->memory);
+#ifdef MADV_HUGEPAGE
+	if (size >= HUGE_PAGE)
+		(void) madvise(out->records, TYPEALIGN(HUGE_PAGE, size), MADV_HUGEPAGE);
+#endif
+	memset(out->records, 0, size);
+}
+
 Collecting *
 mktg_collecting_make(MemoryContext parent, const MktgProgram *layout)
 {
@@ -251,8 +268,7 @@ mktg_collecting_make(MemoryContext parent, const MktgProgram *layout)
 	c->out.context = context;
 	c->out.layout = *layout;
 	mktg_collected_lay_out(&c->out);
-	c->out.records = MemoryContextAllocExtended(context, (Size) layout->nids * c->out.width + 1,
-												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	make_records(&c->out, (Size) layout->nids * c->out.width);
 	return c;
 }
 
@@ -460,6 +476,29 @@ make_triggers(Collecting *c)
 	t->begins[c->program->nconds] = n;
 }
 
+/* The values that facts take, each once. */
+static void
+make_kept(Collecting *c)
+{
+	c->kept_of = palloc0(sizeof(int) * (c->program->nfacts + 1));
+	for (int i = 0; i < c->program->nfacts; i++)
+	{
+		int			k = 0;
+
+		if (c->facts[i].kind == MKTG_FACT_ANY || c->facts[i].kind == MKTG_FACT_COUNT)
+			continue;
+		while (k < c->nkept && c->kept[k] != c->facts[i].value)
+			k++;
+		if (k == c->nkept)
+		{
+			if (k == MAX_KEPT)
+				mktg_refuse_program();
+			c->kept[c->nkept++] = c->facts[i].value;
+		}
+		c->kept_of[i] = k;
+	}
+}
+
 Collecting *
 mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent)
 {
@@ -495,6 +534,7 @@ mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent)
 	make_lookups(c);
 	make_masks(c);
 	make_triggers(c);
+	make_kept(c);
 	MemoryContextSwitchTo(caller);
 	return c;
 }
