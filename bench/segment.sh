@@ -295,7 +295,7 @@ one_contact()
 	local id rules name
 	: > "$out/matches"
 	sql -F "$(printf '\t')" -c 'SELECT segment_id, name, rules FROM mktg.segment ORDER BY segment_id' > "$out/catalog"
-	while IFS=$(printf '\t') read -r id name rules; do
+	while IFS=$(printf '\t') read -r _ name rules; do
 		# a name in single quotes; pgbench leaves colons within them alone
 		printf '\\set contact random(1, %s)\nSELECT mktg.matches(:contact, (SELECT rules FROM bench.one));\n' "$contacts" > "$out/matches.pgbench"
 		sql -v rules="$rules" <<-'END'
