@@ -201,7 +201,9 @@ travel_value(const Collecting *c, Row *row, const MktgProgramValue *value, Jsonb
 		row->day_key = value->key;
 		row->has_day = find_key(c, value, object, &found) && mktg_json_day(&found, &row->day);
 	}
-	out->isnull = time->isnull || (value->of == MKTG_VALUE_ADVANCE_DAYS && !row->has_day);
+	/* an infinite time has no day */
+	out->isnull = time->isnull || (value->of == MKTG_VALUE_ADVANCE_DAYS && !row->has_day) ||
+		(TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(time->value)) && (value->of == MKTG_VALUE_ADVANCE_DAYS || !row->has_day));
 	if (out->isnull)
 		return;
 	if (value->of == MKTG_VALUE_ADVANCE_DAYS)
@@ -548,7 +550,10 @@ add_fact(const Collecting *c, int i, const Pending *row)
 			raise_peak(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(number)));
 			break;
 		case MKTG_FACT_LAST_TWO:
-			add_last(&peaks[fact->peak], MKTG_PEAK_OF_MAX(finite_time(number)));
+			/* an infinite time is no purchase, as mktg.lifecycle_stage() has it */
+			if (number == finite_time(PG_INT64_MIN) || number == finite_time(PG_INT64_MAX))
+				break;
+			add_last(&peaks[fact->peak], MKTG_PEAK_OF_MAX(number));
 			counts[fact->count]++;
 			break;
 		default:

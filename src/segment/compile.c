@@ -531,9 +531,18 @@ can_merge(const MktgNode *node)
 		!node->leaf->source->is_contact;
 }
 
+/* May both ask for one row? Some fields of a source go by another time than the others. */
+static bool
+same_rows(const MktgLeaf *a, const MktgLeaf *b)
+{
+	if (a->source != b->source)
+		return false;
+	return a->at_sql == NULL || b->at_sql == NULL ? a->at_sql == b->at_sql : strcmp(a->at_sql, b->at_sql) == 0;
+}
+
 /*
  * Keys of one short form that ask for a row of one source ask for one and the
- * same row.
+ * same row, which is in the narrower of their windows.
  */
 static void
 merge_rows(MktgNode *group)
@@ -545,9 +554,7 @@ merge_rows(MktgNode *group)
 		MktgNode   *node = group->nodes[i];
 		int			k = 0;
 
-		while (k < n && !(can_merge(node) && can_merge(group->nodes[k]) &&
-						  node->leaf->source == group->nodes[k]->leaf->source &&
-						  memcmp(&node->leaf->window, &group->nodes[k]->leaf->window, sizeof(MktgRange)) == 0))
+		while (k < n && !(can_merge(node) && can_merge(group->nodes[k]) && same_rows(node->leaf, group->nodes[k]->leaf)))
 			k++;
 		if (k == n)
 			group->nodes[n++] = node;
@@ -556,6 +563,8 @@ merge_rows(MktgNode *group)
 			MktgNode   *first = group->nodes[k];
 
 			first->leaf->rows = join_conds(first->leaf->rows, node->leaf->rows);
+			first->leaf->window.lo = Max(first->leaf->window.lo, node->leaf->window.lo);
+			first->leaf->window.lo_moves |= node->leaf->window.lo_moves;
 			first->path = psprintf("%s, %s", first->path, node->path);
 			first->text = psprintf("%s, %s", first->text, node->text);
 		}

@@ -346,16 +346,16 @@ mktg_month_of(int32 day)
 	return month;
 }
 
-/* The day the key names; where it names none, that of argument 2. */
-static int32
-travel_day(FunctionCallInfo fcinfo)
+/* The day the key names; where it names none, that of argument 2, which has none if it is infinite. */
+static bool
+travel_day(FunctionCallInfo fcinfo, int32 *day)
 {
 	JsonbValue	value;
-	int32		day;
 
-	if (argument_value(fcinfo, &value) && mktg_json_day(&value, &day))
-		return day;
-	return mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3));
+	if (argument_value(fcinfo, &value) && mktg_json_day(&value, day))
+		return true;
+	*day = mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3));
+	return !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2));
 }
 
 /* SQL: mktg._advance_days(object jsonb, key text, at timestamptz, zone text) returns integer */
@@ -365,7 +365,8 @@ mktg_advance_days(PG_FUNCTION_ARGS)
 	JsonbValue	value;
 	int32		day;
 
-	if (!argument_value(fcinfo, &value) || !mktg_json_day(&value, &day))
+	if (!argument_value(fcinfo, &value) || !mktg_json_day(&value, &day) ||
+		TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(day - mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3)));
 }
@@ -374,14 +375,22 @@ mktg_advance_days(PG_FUNCTION_ARGS)
 Datum
 mktg_weekday(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(mktg_weekday_of(travel_day(fcinfo)));
+	int32		day;
+
+	if (!travel_day(fcinfo, &day))
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(mktg_weekday_of(day));
 }
 
 /* SQL: mktg._month(object jsonb, key text, at timestamptz, zone text) returns integer */
 Datum
 mktg_month(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(mktg_month_of(travel_day(fcinfo)));
+	int32		day;
+
+	if (!travel_day(fcinfo, &day))
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(mktg_month_of(day));
 }
 
 /* SQL: mktg._chunk_has(bits bytea, contact bigint) returns boolean */
