@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
@@ -37,11 +38,14 @@ PG_FUNCTION_INFO_V1(mktg_map_source);
 PG_FUNCTION_INFO_V1(mktg_define_field);
 PG_FUNCTION_INFO_V1(mktg_define_alias);
 
-/* Every session reads the registry anew. */
+/* Every session reads the registry anew, and what rules mean now is found out by refreshing segments. */
 static void
-registry_changed(void)
+registry_changed(int64 tenant)
 {
 	CacheInvalidateRelcacheByRelid(get_relname_relid("field", get_namespace_oid("mktg", false)));
+	CommandCounterIncrement();
+	AcceptInvalidationMessages();
+	mktg_segments_outdated(tenant);
 }
 
 /* Only the tables' owner, and superusers. */
@@ -96,9 +100,10 @@ require_name(const char *what, const char *name)
 static bool
 watch(Oid relation, const char *source, const char *column, const char *key, int64 tenant)
 {
-	static const char *const events[] = {"INSERT", "UPDATE", "DELETE"};
+	static const char *const events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
 	static const char *const tables[] = {
-		"NEW TABLE AS new_rows", "OLD TABLE AS old_rows NEW TABLE AS new_rows", "OLD TABLE AS old_rows"
+		"REFERENCING NEW TABLE AS new_rows", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+		"REFERENCING OLD TABLE AS old_rows", ""
 	};
 	char		kind = get_rel_relkind(relation);
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
@@ -108,10 +113,9 @@ watch(Oid relation, const char *source, const char *column, const char *key, int
 		return false;
 	for (int i = 0; i < lengthof(events); i++)
 	{
-		char	   *sql = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT"
+		char	   *sql = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT"
 								   " EXECUTE FUNCTION mktg._mark_contacts(%s, %s, %s, " INT64_FORMAT ")",
-								   quote_identifier(psprintf("mktg_%s_%s", source, i == 0 ? "insert" : i == 1 ? "update" : "delete")),
-								   events[i], name, tables[i], quote_literal_cstr(source), quote_literal_cstr(column),
+								   quote_identifier(psprintf("mktg_%s_" INT64_FORMAT "_%s", source, tenant, events[i])), events[i], name, tables[i], quote_literal_cstr(source), quote_literal_cstr(column),
 								   quote_literal_cstr(key), tenant);
 
 		if (SPI_execute(sql, false, 0) < 0)
@@ -180,7 +184,7 @@ mktg_map_source(PG_FUNCTION_ARGS)
 	watched = watch(relation, name, column, key, tenant);
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_FCARG(1), MKTG_FCARG(2), MKTG_FCARG(3),
 			  MKTG_TEXT(key), MKTG_ARG(BoolGetDatum(watched)), MKTG_FCARG(5));
-	registry_changed();
+	registry_changed(tenant);
 	if (!watched)
 		ereport(NOTICE,
 				(errmsg("rows of \"%s\" cannot be watched", get_rel_name(relation)),
@@ -244,6 +248,18 @@ require_row_expression(const MktgSource *source, const char *sql)
 	return getBaseType(exprType(value));
 }
 
+/*
+ * What changes with time alone must be known to be refreshed in time: a field of
+ * an application gives times, and rules compare them.
+ */
+static void
+require_no_clock(const char *expression)
+{
+	if (strcmp(mktg_bind_names(expression), expression) != 0)
+		refuse_field("the expression names rule_at, rule_time_zone or rule_currency",
+					 "Only fields that ship may; give a time and compare it in the rule, with WITHIN_LAST or \"-30 days\".");
+}
+
 /* Does the type of an expression serve for a field's? */
 static bool
 type_fits(MktgFieldType field, Oid type)
@@ -281,6 +297,7 @@ check_field(const MktgSource *source, const char *expression, MktgFieldType type
 	if (strlen(expression) > 10000)
 		refuse_field("the expression is too long", "It has at most 10,000 characters.");
 	require_expression(expression);
+	require_no_clock(expression);
 	mktg_split_expression(expression, &aggregate, &row_sql);
 	row_type = row_sql == NULL ? INT8OID : require_row_expression(source, row_sql);
 	switch (aggregate)
@@ -379,7 +396,7 @@ mktg_define_field(PG_FUNCTION_ARGS)
 	check_field(source, expression, type);
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_TEXT(source_name), MKTG_TEXT(expression),
 			  MKTG_TEXT(type_name), MKTG_FCARG(4));
-	registry_changed();
+	registry_changed(tenant);
 	mktg_end();
 	PG_RETURN_VOID();
 }
@@ -410,7 +427,7 @@ mktg_define_alias(PG_FUNCTION_ARGS)
 		mktg_check_template(PG_GETARG_JSONB_P(1), tenant);
 		mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(key), MKTG_FCARG(1));
 	}
-	registry_changed();
+	registry_changed(tenant);
 	mktg_end();
 	PG_RETURN_VOID();
 }

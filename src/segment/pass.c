@@ -283,16 +283,17 @@ typedef struct Run
 	MktgProgramMaker *maker;
 	MktgReading *readings;
 	int			n;
+	bool		watches;		/* also for the flips of leaves that are not for a pass */
 } Run;
 
 /* Earliest row any leaf can count, where all go by one time; PG_INT64_MIN: any. */
 static int64
-earliest(const Run *run, List *watched)
+earliest(const Run *run)
 {
 	int64		lo = PG_INT64_MAX;
 	const char *at = NULL;
 
-	if (watched != NIL)
+	if (run->watches)
 		return PG_INT64_MIN;
 	for (int i = 0; i < run->n; i++)
 	{
@@ -307,11 +308,11 @@ earliest(const Run *run, List *watched)
 }
 
 static void
-run_sql(Passing *passing, Run *run, const MktgSource *source, List *watched, int program)
+run_sql(Passing *passing, Run *run, const MktgSource *source, int program)
 {
 	MktgStatement *statement = &run->maker->statement;
 	StringInfo	sql = &statement->sql;
-	int64		lo = earliest(run, watched);
+	int64		lo = earliest(run);
 	int			only = passing->all ? 0 : mktg_statement_param(statement, INT8ARRAYOID, passing->ids);
 
 	if (source->external)
@@ -504,14 +505,14 @@ read_nothing(Passing *passing, const Run *run, int64 from, int64 n)
 }
 
 static void
-run_program(Passing *passing, Run *run, const MktgSource *source, List *watched)
+run_program(Passing *passing, Run *run, const MktgSource *source)
 {
 	MktgUniverse *universe = &passing->pass->universe;
 	MktgStatement *statement = &run->maker->statement;
 	int64		slice = Max(MAX_RECORDS / mktg_record_width(&run->maker->header) / BLOCK, 1) * BLOCK;
 	int			program = mktg_statement_param(statement, BYTEAOID, (Datum) 0);
 
-	run_sql(passing, run, source, watched, program);
+	run_sql(passing, run, source, program);
 	ereport(DEBUG1,
 			(errmsg_internal("pass over %s: %d inputs, %d values, %d conditions, %d facts, %d bytes a contact",
 							 source->name, run->maker->header.ninputs, run->maker->header.nvalues,
@@ -542,7 +543,23 @@ begin_run(Passing *passing, Run *run, const MktgSource *source, int nleaves)
 	run->maker = palloc(sizeof(MktgProgramMaker));
 	run->readings = palloc(sizeof(MktgReading) * nleaves);
 	run->n = 0;
+	run->watches = false;
 	mktg_program_begin(run->maker, source, passing->first);
+}
+
+static bool
+add_leaf(Run *run, MktgLeaf *leaf)
+{
+	if (!mktg_program_add(run->maker, leaf, &run->readings[run->n]))
+		return false;
+	run->n++;
+	return true;
+}
+
+static bool
+run_is_empty(const Run *run)
+{
+	return run->n == 0 && !run->watches;
 }
 
 static void
@@ -568,27 +585,28 @@ run_source(Passing *passing, const MktgSource *source)
 		if (leaf->source != source)
 			continue;
 		leaf->bits = make_bits(passing);
-		if (!mktg_program_add(run.maker, leaf, &run.readings[run.n]) && run.maker->full && run.n > 0)
+		if (add_leaf(&run, leaf))
+			continue;
+		if (run.maker->full && !run_is_empty(&run))
 		{
 			/* there is no room for more; the next program goes on */
-			run_program(passing, &run, source, NIL);
+			run_program(passing, &run, source);
 			begin_run(passing, &run, source, nleaves);
-			(void) mktg_program_add(run.maker, leaf, &run.readings[run.n]);
+			if (add_leaf(&run, leaf))
+				continue;
 		}
-		if (run.readings[run.n].fact >= 0)
-			run.n++;
-		else
-		{
-			alone = lappend(alone, leaf);
-			if (!mktg_program_watch(run.maker, leaf))
-				ereport(ERROR,
-						(errcode(ERRCODE_MKTG_TOO_LARGE),
-						 errmsg("rule on field %s is too large", leaf->field->name),
-						 errhint("Use fewer conditions.")));
-		}
+		/* what one leaf needs is more than a program has room for, or is not for a pass */
+		run.maker->full = false;
+		alone = lappend(alone, leaf);
+		run.watches = true;
+		if (!mktg_program_watch(run.maker, leaf))
+			ereport(ERROR,
+					(errcode(ERRCODE_MKTG_TOO_LARGE),
+					 errmsg("rule on field %s is too large", leaf->field->name),
+					 errhint("Use fewer conditions on times.")));
 	}
-	if (run.n > 0 || alone != NIL)
-		run_program(passing, &run, source, alone);
+	if (!run_is_empty(&run))
+		run_program(passing, &run, source);
 	foreach(cell, alone)
 		run_alone(passing, lfirst(cell));
 }
