@@ -124,12 +124,43 @@ watch(Oid relation, const char *source, const char *column, const char *key, int
 	return true;
 }
 
+/* Takes a mapping back, with the triggers it made. */
+static void
+forget_source(const char *name, int64 tenant)
+{
+	static MktgQuery used = MKTG_QUERY("SELECT name FROM mktg.field WHERE tenant_id = $1 AND source = $2 ORDER BY name LIMIT 1",
+									   INT8OID, TEXTOID);
+	static MktgQuery query = MKTG_QUERY("DELETE FROM mktg.source WHERE tenant_id = $1 AND name = $2 RETURNING relation::oid",
+										INT8OID, TEXTOID);
+	static const char *const events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
+	Oid			relation;
+
+	if (mktg_call(&used, MKTG_INT64(tenant), MKTG_TEXT(name)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("field %s is one of source \"%s\"", mktg_text_at(0, 1), name),
+				 errhint("Remove its fields first: mktg.define_field(name, source, NULL, NULL).")));
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_FIELD),
+				 errmsg("source \"%s\" does not exist", name),
+				 errhint("SELECT name FROM mktg.source lists those of the tenant.")));
+	relation = (Oid) mktg_int32_at(0, 1);
+	for (int i = 0; get_rel_name(relation) != NULL && i < lengthof(events); i++)
+		SPI_execute(psprintf("DROP TRIGGER IF EXISTS %s ON %s",
+							 quote_identifier(psprintf("mktg_%s_" INT64_FORMAT "_%s", name, tenant, events[i])),
+							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation))),
+					false, 0);
+	registry_changed(tenant);
+}
+
 /*
  * SQL: mktg.map_source(name text, relation regclass, contact_column name, at_column name,
  *		key text, description text, tenant bigint) returns void
  *
- * Errors: MK020 name, MK024 key or a column of another type, 42703 column,
- * 42501 for anybody but the owner.
+ * A relation that is NULL takes the mapping back.  Errors: MK020 name, MK024 key
+ * or a column of another type, MK027 no such source, 42703 column, 2BP01 fields
+ * are left, 42501 for anybody but the owner.
  */
 Datum
 mktg_map_source(PG_FUNCTION_ARGS)
@@ -148,11 +179,20 @@ mktg_map_source(PG_FUNCTION_ARGS)
 	Oid			type;
 	bool		watched;
 
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(1))
+	{
+		mktg_begin();
+		require_owner();
+		mktg_require_tenant(tenant);
+		forget_source(name, tenant);
+		mktg_end();
+		PG_RETURN_VOID();
+	}
+	if (PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("arguments \"relation\" and \"contact_column\" must not be NULL"),
-				 errhint("Name a table, and its column with the contact_id or external_id.")));
+				 errmsg("argument \"contact_column\" must not be NULL"),
+				 errhint("Name the column of the table that has the contact_id or external_id.")));
 	relation = PG_GETARG_OID(1);
 	column = NameStr(*PG_GETARG_NAME(2));
 	mktg_begin();
@@ -354,11 +394,26 @@ require_field_name(const char *name)
 				 errhint("Write it like loan.balance: letters, digits and _ with dots between, at most %d characters.", MKTG_MAX_NAME)));
 }
 
+static void
+forget_field(const char *name, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("DELETE FROM mktg.field WHERE tenant_id = $1"
+										" AND lower(replace(name, '_', '')) = lower(replace($2, '_', ''))", INT8OID, TEXTOID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_FIELD),
+				 errmsg("field \"%s\" does not exist", name),
+				 errhint("Only a tenant's own fields can be removed; SELECT name FROM mktg.field lists them.")));
+	registry_changed(tenant);
+}
+
 /*
  * SQL: mktg.define_field(name text, source text, expression text, type text, description text, tenant bigint) returns void
  *
- * Errors: MK020 name, MK027 source, MK028 expression or type, 42501 for anybody
- * but the owner, and the server's own for an expression that is none.
+ * An expression that is NULL removes the tenant's field.  Errors: MK020 name,
+ * MK027 source or field, MK028 expression or type, 42501 for anybody but the
+ * owner, and the server's own for an expression that is none.
  */
 Datum
 mktg_define_field(PG_FUNCTION_ARGS)
@@ -370,8 +425,8 @@ mktg_define_field(PG_FUNCTION_ARGS)
 		INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
 	char	   *name = mktg_text_argument(fcinfo, 0, "name");
 	char	   *source_name = mktg_text_argument(fcinfo, 1, "source");
-	char	   *expression = mktg_text_argument(fcinfo, 2, "expression");
-	char	   *type_name = mktg_text_argument(fcinfo, 3, "type");
+	char	   *expression;
+	char	   *type_name;
 	int64		tenant = mktg_int64_argument(fcinfo, 5, "tenant");
 	const MktgRegistry *registry;
 	MktgSource *source = NULL;
@@ -380,6 +435,14 @@ mktg_define_field(PG_FUNCTION_ARGS)
 	mktg_begin();
 	require_owner();
 	mktg_require_tenant(tenant);
+	if (PG_ARGISNULL(2))
+	{
+		forget_field(name, tenant);
+		mktg_end();
+		PG_RETURN_VOID();
+	}
+	expression = mktg_text_argument(fcinfo, 2, "expression");
+	type_name = mktg_text_argument(fcinfo, 3, "type");
 	require_field_name(name);
 	registry = mktg_registry(tenant);
 	for (int i = 0; source == NULL && i < registry->nsources; i++)

@@ -141,7 +141,7 @@ static void
 refuse_value(const MktgRule *rule, int n, const char *message, const char *hint)
 {
 	/* a short key is its own path */
-	const char *part = rule->kind == MKTG_RULE_SHORT ? "" : "value";
+	const char *part = rule->short_form ? "" : "value";
 
 	mktg_refuse_rule(ERRCODE_MKTG_INVALID_RULE, rule->path,
 					 n >= 0 && rule->list ? psprintf("%s[%d]", part, n) : part, message, hint);
