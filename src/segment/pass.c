@@ -16,10 +16,14 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "miscadmin.h"
+#include "optimizer/cost.h"
 #include "nodes/params.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "base/base.h"
@@ -195,6 +199,28 @@ find_universe(Passing *passing)
 	}
 }
 
+/*
+ * As many processes as there are processors: each keeps a table of records, and
+ * one more would only have to be added up.  Compiling expressions costs more
+ * than it saves on statements that run once.
+ */
+static int
+set_options(void)
+{
+	int			nest = NewGUCNestLevel();
+	long		processors = sysconf(_SC_NPROCESSORS_ONLN);
+	char		workers[16];
+
+	if (processors > 0 && max_parallel_workers_per_gather >= processors)
+	{
+		snprintf(workers, sizeof(workers), "%ld", processors - 1);
+		(void) set_config_option("max_parallel_workers_per_gather", workers, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
 MktgPass *
 mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 nids, int64 tenant)
 {
@@ -202,6 +228,7 @@ mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 ni
 	Passing		passing = {.pass = pass, .first = compiled[0], .all = ids == NULL};
 	List	   *sources = NIL;
 	ListCell   *cell;
+	int			nest = set_options();
 
 	if (ids != NULL)
 	{
@@ -233,6 +260,7 @@ mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 ni
 		if (pass->universe.n % BLOCK != 0)
 			pass->members[i][words_of(&passing) - 1] &= (UINT64CONST(1) << (pass->universe.n % BLOCK)) - 1;
 	}
+	AtEOXact_GUC(true, nest);
 	return pass;
 }
 
@@ -447,6 +475,40 @@ passes(const MktgReading *reading, const MktgProgramFact *fact, const MktgProgra
 	}
 }
 
+/* Most facts are a bit or a count; these need no looking at each contact what they are. */
+static bool
+read_simple_block(const MktgReading *reading, const MktgProgramFact *fact, const MktgCollected *c,
+				  const char *record, int64 size, uint64 *word)
+{
+	*word = 0;
+	if (fact->kind == MKTG_FACT_ANY && reading->other < 0)
+	{
+		int			at = c->bits_at + fact->bit / 64 * 8;
+		int			shift = fact->bit % 64;
+
+		for (int64 i = 0; i < size; i++, record += c->width)
+			*word |= (*(const uint64 *) (record + at) >> shift & 1) << i;
+		if (reading->negate)
+			*word = ~*word;
+		return true;
+	}
+	if (fact->kind == MKTG_FACT_COUNT && reading->leaf->test->nranges == 1)
+	{
+		int			at = c->counts_at + fact->count * 4;
+		int64		lo = reading->leaf->test->ranges[0].lo;
+		int64		hi = reading->leaf->test->ranges[0].hi;
+
+		for (int64 i = 0; i < size; i++, record += c->width)
+		{
+			int64		count = *(const uint32 *) (record + at);
+
+			*word |= (uint64) (count >= lo && count < hi) << i;
+		}
+		return true;
+	}
+	return false;
+}
+
 /* Reads the answers of contacts "from" on from their records. */
 static void
 read_answers(Passing *passing, const Run *run, const MktgCollected *c, int64 from, int64 n)
@@ -472,10 +534,11 @@ read_answers(Passing *passing, const Run *run, const MktgCollected *c, int64 fro
 			const MktgProgramFact *fact = &run->maker->facts[reading->fact];
 			const MktgProgramFact *other = reading->other < 0 ? NULL : &run->maker->facts[reading->other];
 			const char *record = c->records + block * c->width;
-			uint64		word = 0;
+			uint64		word;
 
-			for (int64 i = 0; i < size; i++, record += c->width)
-				word |= (uint64) passes(reading, fact, other, c, record, at, &flips[block + i]) << i;
+			if (!read_simple_block(reading, fact, c, record, size, &word))
+				for (int64 i = 0; i < size; i++, record += c->width)
+					word |= (uint64) passes(reading, fact, other, c, record, at, &flips[block + i]) << i;
 			reading->leaf->bits[(from + block) / BLOCK] = word;
 		}
 	}

@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "core/bitmap.h"
 #include "segment/ask.h"
 #include "segment/segment.h"
@@ -82,7 +83,7 @@ PG_FUNCTION_INFO_V1(mktg_refresh_dirty);
 TimestampTz
 mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz at)
 {
-	pg_tz	   *zone = pg_tzset(registry->time_zone);
+	pg_tz	   *zone;
 	struct pg_tm tm;
 	fsec_t		fsec;
 	int			offset;
@@ -90,8 +91,7 @@ mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz
 
 	if (changes == MKTG_CHANGES_NEVER)
 		return DT_NOEND;
-	if (zone == NULL)
-		zone = session_timezone;
+	zone = mktg_find_zone(registry->time_zone);
 	if (timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 	if (changes == MKTG_CHANGES_MONTHLY)

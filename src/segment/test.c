@@ -25,6 +25,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "segment/segment.h"
 
 #define BIT(type)	(1 << (type))
@@ -287,9 +288,7 @@ mktg_zero_passes(const MktgTest *test)
 static pg_tz *
 zone_of(const MktgCompiling *compiling)
 {
-	pg_tz	   *zone = pg_tzset(compiling->registry->time_zone);
-
-	return zone != NULL ? zone : session_timezone;
+	return mktg_find_zone(compiling->registry->time_zone);
 }
 
 /* The day an instant falls on, in days since 2000-01-01. */
