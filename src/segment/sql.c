@@ -388,6 +388,13 @@ having_sql(MktgStatement *statement, const MktgLeaf *leaf)
 		average_sql(statement, leaf);
 		return;
 	}
+	/* these are 0 and false where no row has a value, which does not make them one */
+	if (leaf->test->kind == MKTG_TEST_EXISTS &&
+		(leaf->aggregate == MKTG_AGG_SUM || leaf->aggregate == MKTG_AGG_BOOL_AND || leaf->aggregate == MKTG_AGG_BOOL_OR))
+	{
+		appendStringInfo(&statement->sql, "(count(%s) > 0)", leaf->field->row_sql);
+		return;
+	}
 	value = aggregate_sql(leaf, &type);
 	test_sql(statement, value, type, leaf->test);
 }
