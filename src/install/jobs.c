@@ -44,6 +44,7 @@ mktg_maintain(PG_FUNCTION_ARGS)
 	mktg_begin();
 	mktg_run(&forget_failures, &now);
 	mktg_run(&forget_sandbox, &now);
+	mktg_make_partitions(mktg_now());
 	/* last: a session whose counters it folds waits for our end */
 	mktg_fold_stats();
 	mktg_end();
