@@ -50,6 +50,8 @@ CREATE OR REPLACE TRIGGER contact_mark_update AFTER UPDATE ON mktg.contact
 CREATE OR REPLACE TRIGGER contact_mark_delete AFTER DELETE ON mktg.contact
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('contact', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER contact_mark_truncate AFTER TRUNCATE ON mktg.contact
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('contact', 'contact_id', 'contact_id', '0');
 
 CREATE OR REPLACE TRIGGER purchase_mark_insert AFTER INSERT ON mktg.purchase
     REFERENCING NEW TABLE AS new_rows

@@ -79,7 +79,7 @@ typedef struct MktgRule
 
 	/* GROUP */
 	bool		any;			/* OR */
-	bool		short_form;		/* its rules are the keys of one short-form object */
+	bool		short_form;		/* its rules are the keys of one short-form object; COMPARE: its value is a key's */
 	struct MktgRule **rules;
 	int			nrules;			/* at least 1 */
 

@@ -115,13 +115,12 @@ place_of(const Collecting *c, int64 id)
 
 /* ---- a row ---- */
 
-/* What values of one row share: objects taken out of their wrapping, days that keys name. */
+/* What values of one row share: the day a key names, and the day of a time. */
 typedef struct Row
 {
 	FunctionCallInfo fcinfo;
-	Jsonb	   *objects[MKTG_MAX_INPUTS];
-	int			day_key;		/* the key last taken for a day, and its day */
-	int			day_input;
+	int			day_object;		/* whose key was last taken for a day, and its day */
+	int			day_slot;
 	bool		has_day;
 	int32		day;
 	TimestampTz local_at;		/* the time last taken for a day */
@@ -157,49 +156,126 @@ json_text(const JsonbValue *found, RowValue *out)
 	}
 }
 
+/* The value at an entry of a container. */
+static void
+entry_value(const JsonbContainer *container, int index, const char *base, JsonbValue *value)
+{
+	JEntry		entry = container->children[index];
+	uint32		offset = getJsonbOffset(container, index);
+
+	if (JBE_ISSTRING(entry))
+	{
+		value->type = jbvString;
+		value->val.string.val = (char *) base + offset;
+		value->val.string.len = getJsonbLength(container, index);
+	}
+	else if (JBE_ISNUMERIC(entry))
+	{
+		value->type = jbvNumeric;
+		value->val.numeric = (Numeric) (base + INTALIGN(offset));
+	}
+	else if (JBE_ISBOOL(entry))
+	{
+		value->type = jbvBool;
+		value->val.boolean = JBE_ISBOOL_TRUE(entry);
+	}
+	else if (JBE_ISCONTAINER(entry))
+	{
+		value->type = jbvBinary;
+		value->val.binary.data = (JsonbContainer *) (base + INTALIGN(offset));
+		value->val.binary.len = getJsonbLength(container, index) - (INTALIGN(offset) - offset);
+	}
+	else
+		value->type = jbvNull;
+}
+
+/* Finds all keys of an input in one walk: the object's and ours are in the same order. */
+static void
+look_at(const Collecting *c, Object *object, Datum datum)
+{
+	const JsonbContainer *container;
+	const char *base;
+	uint32		begin = 0;
+	int			count;
+	int			k = 0;
+
+	object->looked = true;
+	object->jsonb = DatumGetJsonbP(datum);
+	container = &object->jsonb->root;
+	for (int i = 0; i < object->n; i++)
+		object->found[i].type = jbvNull;
+	if (!JsonContainerIsObject(container))
+		return;
+	count = JsonContainerSize(container);
+	base = (const char *) (container->children + count * 2);
+	for (int i = 0; i < count && k < object->n; i++)
+	{
+		uint32		end = begin;
+		int			length;
+		int			cmp = 1;
+
+		JBE_ADVANCE_OFFSET(end, container->children[i]);
+		length = (int) (end - begin);
+		while (k < object->n)
+		{
+			const MktgProgramString *key = object->keys[k];
+
+			cmp = key->length != length ? key->length - length :
+				memcmp(c->strings + key->offset, base + begin, length);
+			if (cmp >= 0)
+				break;
+			k++;
+		}
+		if (k < object->n && cmp == 0)
+			entry_value(container, i + count, base, &object->found[k++]);
+		begin = end;
+	}
+}
+
 /* The value of a key in the object, or in the object another key of it has. */
 static bool
-find_key(const Collecting *c, const MktgProgramValue *value, Jsonb *object, JsonbValue *found)
+find_key(const Collecting *c, int i, JsonbValue *found)
 {
-	const MktgProgramString *key = &c->keys[value->key];
+	const MktgProgramValue *value = &c->values[i];
 
+	*found = c->objects[c->object_of[i]].found[c->slot_of[i]];
 	if (value->outer >= 0)
 	{
-		const MktgProgramString *outer = &c->keys[value->outer];
+		const MktgProgramString *key = &c->keys[value->key];
 
-		return mktg_json_value(object, c->strings + outer->offset, outer->length, found) &&
-			found->type == jbvBinary && JsonContainerIsObject(found->val.binary.data) &&
+		return found->type == jbvBinary && JsonContainerIsObject(found->val.binary.data) &&
 			getKeyJsonValueFromContainer(found->val.binary.data, c->strings + key->offset, key->length, found) != NULL &&
 			found->type != jbvNull;
 	}
-	return mktg_json_value(object, c->strings + key->offset, key->length, found);
+	return found->type != jbvNull;
 }
 
 static int32
-day_of(const Collecting *c, Row *row, TimestampTz at)
+day_of(Collecting *c, Row *row, TimestampTz at)
 {
 	if (row->local_at != at)
 	{
 		row->local_at = at;
-		row->local_day = mktg_local_day(at, c->zone);
+		row->local_day = mktg_local_day(&c->days, at);
 	}
 	return row->local_day;
 }
 
 /* Days of travel: three fields go by the same key. */
 static void
-travel_value(const Collecting *c, Row *row, const MktgProgramValue *value, Jsonb *object, RowValue *out)
+travel_value(Collecting *c, Row *row, int i, RowValue *out)
 {
+	const MktgProgramValue *value = &c->values[i];
 	const NullableDatum *time = &row->fcinfo->args[3 + value->time];
 	int32		day;
 
-	if (row->day_input != value->input || row->day_key != value->key)
+	if (value->outer >= 0 || row->day_object != c->object_of[i] || row->day_slot != c->slot_of[i])
 	{
 		JsonbValue	found;
 
-		row->day_input = value->input;
-		row->day_key = value->key;
-		row->has_day = find_key(c, value, object, &found) && mktg_json_day(&found, &row->day);
+		row->day_object = value->outer >= 0 ? -1 : c->object_of[i];
+		row->day_slot = c->slot_of[i];
+		row->has_day = find_key(c, i, &found) && mktg_json_day(&found, &row->day);
 	}
 	/* an infinite time has no day */
 	out->isnull = time->isnull || (value->of == MKTG_VALUE_ADVANCE_DAYS && !row->has_day) ||
@@ -216,22 +292,25 @@ travel_value(const Collecting *c, Row *row, const MktgProgramValue *value, Jsonb
 }
 
 static void
-json_value(const Collecting *c, Row *row, const MktgProgramValue *value, Jsonb *object, RowValue *out)
+json_value(Collecting *c, Row *row, int i, RowValue *out)
 {
+	const MktgProgramValue *value = &c->values[i];
 	JsonbValue	found;
 
 	if (value->of >= MKTG_VALUE_ADVANCE_DAYS)
 	{
-		travel_value(c, row, value, object, out);
+		travel_value(c, row, i, out);
 		return;
 	}
 	if (value->key < 0)
 	{
+		Jsonb	   *object = c->objects[c->object_of[i]].jsonb;
+
 		out->isnull = false;
 		out->number = JB_ROOT_IS_ARRAY(object) && !JB_ROOT_IS_SCALAR(object) ? JB_ROOT_COUNT(object) : 0;
 		return;
 	}
-	out->isnull = !find_key(c, value, object, &found);
+	out->isnull = !find_key(c, i, &found);
 	switch (value->of)
 	{
 		case MKTG_VALUE_JSON_COUNT:
@@ -272,8 +351,9 @@ finite_time(int64 time)
 }
 
 static void
-take_value(const Collecting *c, Row *row, const MktgProgramValue *value, RowValue *out)
+take_value(Collecting *c, Row *row, int i, RowValue *out)
 {
+	const MktgProgramValue *value = &c->values[i];
 	const NullableDatum *input = &row->fcinfo->args[3 + value->input];
 
 	out->isnull = input->isnull;
@@ -314,9 +394,9 @@ take_value(const Collecting *c, Row *row, const MktgProgramValue *value, RowValu
 				out->number = 0;
 				break;
 			}
-			if (row->objects[value->input] == NULL)
-				row->objects[value->input] = DatumGetJsonbP(input->value);
-			json_value(c, row, value, row->objects[value->input], out);
+			if (!c->objects[c->object_of[i]].looked)
+				look_at(c, &c->objects[c->object_of[i]], input->value);
+			json_value(c, row, i, out);
 	}
 }
 
@@ -324,7 +404,7 @@ take_value(const Collecting *c, Row *row, const MktgProgramValue *value, RowValu
 static void
 hold_constant(const Collecting *c, const Lookup *lookup, const char *bytes, int length, uint64 *bits)
 {
-	uint32		hash = hash_bytes((const unsigned char *) bytes, length);
+	uint32		hash = mktg_constant_hash(bytes, length);
 
 	for (const Constant *place; (place = &lookup->table[hash & lookup->mask])->bytes != NULL; hash++)
 		if (place->length == length && memcmp(place->bytes, bytes, length) == 0)
@@ -370,6 +450,13 @@ hold_interval(const Collecting *c, const Lookup *lookup, int64 value, uint64 *bi
 	int			high = lookup->nbounds;
 	const uint64 *holds;
 
+	/* counting takes no branches that go either way */
+	if (high <= 24)
+	{
+		for (int i = 0; i < high; i++)
+			low += lookup->bounds[i] <= value;
+		high = low;
+	}
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
@@ -621,14 +708,15 @@ mktg_collect_row(PG_FUNCTION_ARGS)
 	pending = &c->pending[c->next++ % PENDING];
 	write_row(c, pending);
 	row.fcinfo = fcinfo;
-	row.day_input = -1;
+	row.day_object = -1;
 	row.local_at = DT_NOBEGIN;
 	row.local_day = PG_INT32_MIN / 2;
-	memset(row.objects, 0, sizeof(Jsonb *) * c->program->ninputs);
+	for (int i = 0; i < c->nobjects; i++)
+		c->objects[i].looked = false;
 	memset(pending->bits, 0, sizeof(uint64) * c->cond_words);
 	pending->flip = PG_INT64_MAX;
 	for (int i = 0; i < c->program->nvalues; i++)
-		take_value(c, &row, &c->values[i], &values[i]);
+		take_value(c, &row, i, &values[i]);
 	hold_conds(c, values, pending->bits, &pending->flip);
 	for (int k = 0; k < c->nkept; k++)
 	{
@@ -690,6 +778,9 @@ typedef struct Written
 	int64		seen;
 } Written;
 
+/* A varlena that is the only column of a tuple is aligned, what is behind its header of four bytes is not. */
+#define WRITTEN_PAD	(MAXIMUM_ALIGNOF - VARHDRSZ)
+
 /* A state that came from another process: its layout, and which peaks are pairs. */
 typedef struct Arrived
 {
@@ -706,6 +797,7 @@ mktg_collect_serialize(PG_FUNCTION_ARGS)
 	Collecting *c;
 	Written		written = {0};
 	Size		records;
+	Size		peaks;
 	Size		size;
 	bytea	   *out;
 	char	   *at;
@@ -718,16 +810,20 @@ mktg_collect_serialize(PG_FUNCTION_ARGS)
 	pairs = palloc0(c->out.layout.npeaks);
 	find_pairs(c, pairs);
 	records = (Size) c->out.layout.nids * c->out.width;
-	size = VARHDRSZ + sizeof(written) + c->out.layout.npeaks + records;
-	out = palloc(size);
+	peaks = MAXALIGN(c->out.layout.npeaks);
+	size = VARHDRSZ + WRITTEN_PAD + sizeof(written) + peaks + records;
+	out = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	SET_VARSIZE(out, size);
 	written.layout = c->out.layout;
 	written.seen = c->out.seen;
 	at = VARDATA(out);
+	memset(at, 0, WRITTEN_PAD);
+	at += WRITTEN_PAD;
 	memcpy(at, &written, sizeof(written));
 	at += sizeof(written);
+	memset(at, 0, peaks);
 	memcpy(at, pairs, c->out.layout.npeaks);
-	at += c->out.layout.npeaks;
+	at += peaks;
 	memcpy(at, c->out.records, records);
 	/* the table itself is not needed any more, and two of them are many */
 	pfree(c->out.memory);
@@ -753,24 +849,30 @@ mktg_collect_deserialize(PG_FUNCTION_ARGS)
 	bytes = PG_GETARG_BYTEA_PP(0);
 	length = VARSIZE_ANY_EXHDR(bytes);
 	at = VARDATA_ANY(bytes);
-	if (length < sizeof(written))
+	if (length < WRITTEN_PAD + sizeof(written))
 		mktg_refuse_program();
+	length -= WRITTEN_PAD;
+	at += WRITTEN_PAD;
 	memcpy(&written, at, sizeof(written));
 	arrived = palloc0(sizeof(Arrived));
 	out = &arrived->state.out;
 	out->layout = written.layout;
 	mktg_collected_lay_out(out);
 	if (out->layout.magic != MKTG_PROGRAM_MAGIC || out->layout.npeaks < 1 || out->layout.nids < 0 ||
-		length != sizeof(written) + out->layout.npeaks + (Size) out->layout.nids * out->width)
+		length != sizeof(written) + MAXALIGN(out->layout.npeaks) + (Size) out->layout.nids * out->width)
 		mktg_refuse_program();
 	out->seen = written.seen;
 	arrived->pairs = palloc(out->layout.npeaks + 1);
 	memcpy(arrived->pairs, at + sizeof(written), out->layout.npeaks);
 	arrived->pairs[out->layout.npeaks - 1] = false;
-	/* records are read as words */
-	out->records = MemoryContextAllocExtended(CurrentMemoryContext, (Size) out->layout.nids * out->width + 1,
-											  MCXT_ALLOC_HUGE);
-	memcpy(out->records, at + sizeof(written) + out->layout.npeaks, (Size) out->layout.nids * out->width);
+	/* it is combined at once, before the bytes go; they are read as words */
+	at += sizeof(written) + MAXALIGN(out->layout.npeaks);
+	out->records = at;
+	if ((uintptr_t) at % MAXIMUM_ALIGNOF != 0)
+	{
+		out->records = MemoryContextAllocHuge(CurrentMemoryContext, (Size) out->layout.nids * out->width + 1);
+		memcpy(out->records, at, (Size) out->layout.nids * out->width);
+	}
 	PG_RETURN_POINTER(arrived);
 }
 
@@ -799,7 +901,6 @@ mktg_collect_combine(PG_FUNCTION_ARGS)
 	if (memcmp(&to->out.layout, &from->state.out.layout, sizeof(MktgProgram)) != 0)
 		mktg_refuse_program();
 	add_records(&to->out, &from->state.out, from->pairs);
-	pfree(from->state.out.records);
 	PG_RETURN_POINTER(to);
 }
 

@@ -15,11 +15,26 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "pgtime.h"
+#include "utils/jsonb.h"
 
+#include "base/zone.h"
 #include "segment/collect.h"
 
 #define COND_WORDS	(MKTG_MAX_CONDS / 64)
+
+/*
+ * Keys of one jsonb input, in the order in which jsonb keeps keys: one walk over
+ * the object finds all of them.
+ */
+typedef struct Object
+{
+	int			input;
+	int			n;
+	const MktgProgramString **keys;
+	JsonbValue *found;			/* of each; jbvNull where it is not there */
+	bool		looked;			/* at this row */
+	Jsonb	   *jsonb;			/* of this row */
+} Object;
 
 /* Constants of one value in a hash table: which conditions each satisfies. */
 typedef struct Constant
@@ -94,6 +109,10 @@ typedef struct Collecting
 	const uint32 *id_ranks;
 	const int64 *ids;			/* not dense */
 	int			cond_words;
+	int			nobjects;
+	Object	   *objects;
+	int		   *object_of;		/* of each value: -1 if it is of none */
+	int		   *slot_of;		/* of each value: its key's, or that of the object its key is in */
 	Lookup	   *lookups;		/* of each value */
 	int			nplain;			/* conditions that are held one by one */
 	int		   *plain;
@@ -105,8 +124,27 @@ typedef struct Collecting
 	Pending		pending[PENDING];
 	unsigned int next;
 	Oid		   *input_types;
-	pg_tz	   *zone;
+	MktgDays	days;
 } Collecting;
+
+/* Texts are short and constants few. */
+static inline uint32
+mktg_constant_hash(const char *bytes, int length)
+{
+	uint64		hash = (uint64) length * UINT64CONST(0x9e3779b97f4a7c15);
+
+	for (; length >= 8; bytes += 8, length -= 8)
+	{
+		uint64		word;
+
+		memcpy(&word, bytes, 8);
+		hash = (hash ^ word) * UINT64CONST(0xff51afd7ed558ccd);
+		hash ^= hash >> 32;
+	}
+	for (; length > 0; bytes++, length--)
+		hash = (hash ^ (unsigned char) *bytes) * UINT64CONST(0x100000001b3);
+	return (uint32) (hash ^ hash >> 29);
+}
 
 /* The state of the call's program; the program is checked. */
 extern Collecting *mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent);

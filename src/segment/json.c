@@ -20,6 +20,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "core/bitmap.h"
 #include "segment/json.h"
 
@@ -216,20 +217,18 @@ mktg_json_boolean(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-static pg_tz *
+static MktgDays *
 zone_argument(FunctionCallInfo fcinfo, int n)
 {
-	pg_tz	   *zone = fcinfo->flinfo->fn_extra;
-
 	/* it is the tenant's, the same for every row */
-	if (zone == NULL)
+	if (fcinfo->flinfo->fn_extra == NULL)
 	{
-		zone = pg_tzset(text_to_cstring(PG_GETARG_TEXT_PP(n)));
-		if (zone == NULL)
-			zone = session_timezone;
-		fcinfo->flinfo->fn_extra = zone;
+		pg_tz	   *zone = mktg_find_zone(text_to_cstring(PG_GETARG_TEXT_PP(n)));
+
+		fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(MktgDays));
+		mktg_days_begin(fcinfo->flinfo->fn_extra, zone);
 	}
-	return zone;
+	return fcinfo->flinfo->fn_extra;
 }
 
 /*
@@ -274,7 +273,7 @@ mktg_json_time(PG_FUNCTION_ARGS)
 	if (!own_zone)
 	{
 		tm.tm_isdst = -1;
-		zone = DetermineTimeZoneOffset(&tm, zone_argument(fcinfo, 2));
+		zone = DetermineTimeZoneOffset(&tm, zone_argument(fcinfo, 2)->zone);
 	}
 	if (tm2timestamp(&tm, fsec, &zone, &instant) != 0)
 		PG_RETURN_NULL();
@@ -314,18 +313,6 @@ mktg_json_day(const JsonbValue *value, int32 *day)
 }
 
 int32
-mktg_local_day(TimestampTz at, pg_tz *zone)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			offset;
-
-	if (TIMESTAMP_NOT_FINITE(at) || timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
-		return at < 0 ? PG_INT32_MIN / 2 : PG_INT32_MAX / 2;
-	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
-}
-
-int32
 mktg_weekday_of(int32 day)
 {
 	int32		weekday = (day + 6) % 7;	/* 2000-01-01 was a Saturday */
@@ -354,8 +341,10 @@ travel_day(FunctionCallInfo fcinfo, int32 *day)
 
 	if (argument_value(fcinfo, &value) && mktg_json_day(&value, day))
 		return true;
-	*day = mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3));
-	return !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2));
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+		return false;
+	*day = mktg_local_day(zone_argument(fcinfo, 3), PG_GETARG_TIMESTAMPTZ(2));
+	return true;
 }
 
 /* SQL: mktg._advance_days(object jsonb, key text, at timestamptz, zone text) returns integer */
@@ -368,7 +357,7 @@ mktg_advance_days(PG_FUNCTION_ARGS)
 	if (!argument_value(fcinfo, &value) || !mktg_json_day(&value, &day) ||
 		TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 		PG_RETURN_NULL();
-	PG_RETURN_INT32(day - mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3)));
+	PG_RETURN_INT32(day - mktg_local_day(zone_argument(fcinfo, 3), PG_GETARG_TIMESTAMPTZ(2)));
 }
 
 /* SQL: mktg._weekday(object jsonb, key text, at timestamptz, zone text) returns integer */

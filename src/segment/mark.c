@@ -101,7 +101,6 @@ is_used(const char *source)
 		list_free_deep(used_sources);
 		used_sources = NIL;
 		segment_table = get_relname_relid("segment", get_namespace_oid("mktg", false));
-		used_known = true;
 		mktg_run(&query, NULL);
 		caller = MemoryContextSwitchTo(TopMemoryContext);
 		for (uint64 i = 0; i < SPI_processed; i++)
@@ -111,6 +110,7 @@ is_used(const char *source)
 			used_sources = lappend(used_sources, pstrdup(name));
 		}
 		MemoryContextSwitchTo(caller);
+		used_known = true;
 	}
 	foreach(cell, used_sources)
 		if (strcmp(lfirst(cell), source) == 0)
@@ -169,25 +169,23 @@ write_marks(Marking *marking)
 	}
 }
 
-/* Ids of the contacts that go by the application's own. */
+/*
+ * Contacts that go by the application's own ids are looked up by whoever takes
+ * the mark: one that another transaction is about to make is not there yet.
+ */
 static void
-resolve(Marking *marking)
+write_external_marks(Marking *marking)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT c.tenant_id, c.contact_id FROM unnest($1, $2) AS u (tenant_id, external_id)"
-										" JOIN mktg.contact c ON c.tenant_id = u.tenant_id AND c.external_id = u.external_id",
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, external_ids)"
+										" SELECT tenant_id, array_agg(DISTINCT external_id)"
+										" FROM unnest($1, $2) AS u (tenant_id, external_id) GROUP BY tenant_id",
 										INT8ARRAYOID, TEXTARRAYOID);
 	static const Oid types[] = {INT8OID, TEXTOID};
 	MktgColumns names = MKTG_COLUMNS(types);
-	uint64		n;
 
 	for (int64 i = 0; i < marking->n; i++)
 		mktg_columns_add(&names, (MktgArg[]) {MKTG_INT64(marking->marked[i].tenant), MKTG_TEXT(marking->marked[i].external)});
-	n = mktg_run_columns(&query, &names);
-	if (n > marking->capacity)
-		marking->marked = repalloc_huge(marking->marked, sizeof(Marked) * n);
-	for (uint64 i = 0; i < n; i++)
-		marking->marked[i] = (Marked) {mktg_int64_at(i, 1), mktg_int64_at(i, 2), NULL};
-	marking->n = n;
+	mktg_run_columns(&query, &names);
 }
 
 /* ---- reading the statement ---- */
@@ -401,8 +399,9 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 		{
 			read_rows(&marking);
 			if (marking.external)
-				resolve(&marking);
-			write_marks(&marking);
+				write_external_marks(&marking);
+			else
+				write_marks(&marking);
 		}
 	}
 	SPI_finish();

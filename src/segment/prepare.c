@@ -276,7 +276,7 @@ static void
 add_constant(Collecting *c, Lookup *lookup, const MktgProgramString *string, int cond)
 {
 	const char *bytes = c->strings + string->offset;
-	uint32		hash = hash_bytes((const unsigned char *) bytes, string->length);
+	uint32		hash = mktg_constant_hash(bytes, string->length);
 	Constant   *place;
 
 	for (;; hash++)
@@ -476,6 +476,68 @@ make_triggers(Collecting *c)
 	t->begins[c->program->nconds] = n;
 }
 
+static int
+compare_keys(const Collecting *c, const MktgProgramString *a, const MktgProgramString *b)
+{
+	if (a->length != b->length)
+		return a->length < b->length ? -1 : 1;
+	return memcmp(c->strings + a->offset, c->strings + b->offset, a->length);
+}
+
+/* The jsonb inputs and their keys. */
+static void
+make_objects(Collecting *c)
+{
+	int			nvalues = c->program->nvalues;
+
+	c->objects = palloc0(sizeof(Object) * (nvalues + 1));
+	c->object_of = palloc(sizeof(int) * (nvalues + 1));
+	c->slot_of = palloc(sizeof(int) * (nvalues + 1));
+	for (int i = 0; i < nvalues; i++)
+	{
+		const MktgProgramValue *value = &c->values[i];
+		const MktgProgramString *key;
+		Object	   *object;
+		int			k = 0;
+
+		c->object_of[i] = -1;
+		if (value->of < MKTG_VALUE_JSON_TEXT)
+			continue;
+		while (k < c->nobjects && c->objects[k].input != value->input)
+			k++;
+		object = &c->objects[k];
+		c->object_of[i] = k;
+		if (k == c->nobjects)
+		{
+			c->nobjects++;
+			object->input = value->input;
+			object->keys = palloc(sizeof(*object->keys) * (nvalues + 1));
+			object->found = palloc(sizeof(JsonbValue) * (nvalues + 1));
+		}
+		if (value->key < 0)
+			continue;
+		key = &c->keys[value->outer >= 0 ? value->outer : value->key];
+		for (k = 0; k < object->n && compare_keys(c, object->keys[k], key) < 0; k++)
+			;
+		if (k < object->n && compare_keys(c, object->keys[k], key) == 0)
+			continue;
+		memmove(&object->keys[k + 1], &object->keys[k], sizeof(*object->keys) * (object->n - k));
+		object->keys[k] = key;
+		object->n++;
+	}
+	for (int i = 0; i < nvalues; i++)
+	{
+		const MktgProgramValue *value = &c->values[i];
+
+		if (c->object_of[i] < 0 || value->key < 0)
+			continue;
+		c->slot_of[i] = 0;
+		while (compare_keys(c, c->objects[c->object_of[i]].keys[c->slot_of[i]],
+							&c->keys[value->outer >= 0 ? value->outer : value->key]) != 0)
+			c->slot_of[i]++;
+	}
+}
+
 /* The values that facts take, each once. */
 static void
 make_kept(Collecting *c)
@@ -528,9 +590,8 @@ mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent)
 	checked.out = c->out;
 	*c = checked;
 	c->cond_words = (c->program->nconds + 63) / 64;
-	c->zone = pg_tzset(c->program->zone);
-	if (c->zone == NULL)
-		c->zone = session_timezone;
+	mktg_days_begin(&c->days, mktg_find_zone(c->program->zone));
+	make_objects(c);
 	make_lookups(c);
 	make_masks(c);
 	make_triggers(c);

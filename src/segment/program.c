@@ -710,15 +710,35 @@ mktg_program_add(MktgProgramMaker *maker, MktgLeaf *leaf, MktgReading *reading)
 	return reading->fact >= 0;
 }
 
+/* Conditions on times of rows, which time alone turns round. */
+static void
+watch_cond(MktgProgramMaker *maker, const MktgCond *cond)
+{
+	int			value;
+
+	check_stack_depth();
+	for (int i = 0; i < cond->nconds; i++)
+		watch_cond(maker, cond->conds[i]);
+	if (cond->kind != MKTG_COND_TEST || cond->test->kind != MKTG_TEST_RANGE)
+		return;
+	value = add_value(maker, cond->row_sql, cond->row_type);
+	if (value >= 0)
+		(void) own_cond(maker, value, cond->test, cond->collation);
+}
+
 bool
 mktg_program_watch(MktgProgramMaker *maker, const MktgLeaf *leaf)
 {
 	Before		before = remember(maker);
 
-	(void) begin_formula(maker, leaf);
-	if (maker->full)
-		go_back(maker, &before);
-	return !maker->full;
+	if (leaf->at_sql != NULL)
+		(void) find_ranges_cond(maker, add_value(maker, leaf->at_sql, TIMESTAMPTZOID), &leaf->window, 1);
+	if (leaf->rows != NULL)
+		watch_cond(maker, leaf->rows);
+	if (!maker->full)
+		return true;
+	go_back(maker, &before);
+	return false;
 }
 
 /* ---- writing ---- */

@@ -24,6 +24,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -33,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "core/bitmap.h"
 #include "segment/ask.h"
 #include "segment/segment.h"
@@ -81,7 +83,7 @@ PG_FUNCTION_INFO_V1(mktg_refresh_dirty);
 TimestampTz
 mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz at)
 {
-	pg_tz	   *zone = pg_tzset(registry->time_zone);
+	pg_tz	   *zone;
 	struct pg_tm tm;
 	fsec_t		fsec;
 	int			offset;
@@ -89,8 +91,7 @@ mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz
 
 	if (changes == MKTG_CHANGES_NEVER)
 		return DT_NOEND;
-	if (zone == NULL)
-		zone = session_timezone;
+	zone = mktg_find_zone(registry->time_zone);
 	if (timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 	if (changes == MKTG_CHANGES_MONTHLY)
@@ -224,6 +225,17 @@ compile_one(Attempt *what)
 	Refreshed  *one = &what->refresh->segments[what->segment];
 
 	one->compiled = mktg_compile_rules(one->rules, what->refresh->at, what->refresh->tenant);
+}
+
+/* Rules that may not hold any more: NULL, without a word, if they do not. */
+MktgCompiled *
+mktg_try_compile(Jsonb *rules, TimestampTz at, int64 tenant)
+{
+	Refreshed	one = {.rules = rules};
+	Refresh		refresh = {.tenant = tenant, .at = at, .segments = &one, .n = 1};
+	Attempt		what = {.refresh = &refresh};
+
+	return attempt(compile_one, &what, NULL) ? one.compiled : NULL;
 }
 
 /* Rules may have come to name what was dropped; the other segments do not mind. */
@@ -511,22 +523,39 @@ typedef struct Ids
 	int64		capacity;
 } Ids;
 
+static void
+make_room(Ids *to, int64 more)
+{
+	if (to->n + more <= to->capacity)
+		return;
+	to->capacity = (to->n + more) * 2 + 64;
+	to->ids = to->ids == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * to->capacity) :
+		repalloc_huge(to->ids, sizeof(int64) * to->capacity);
+}
+
 static bool
 add_chunk(void *context, int64 chunk, const uint64 *words)
 {
 	Ids		   *to = context;
-	int64		more = mktg_words_count(words, MKTG_CHUNK_WORDS);
 
-	if (to->n + more > to->capacity)
-	{
-		to->capacity = (to->n + more) * 2 + 64;
-		to->ids = to->ids == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * to->capacity) :
-			repalloc_huge(to->ids, sizeof(int64) * to->capacity);
-	}
+	make_room(to, mktg_words_count(words, MKTG_CHUNK_WORDS));
 	for (int i = 0; i < MKTG_CHUNK_WORDS; i++)
 		for (uint64 word = words[i]; word != 0; word &= word - 1)
 			to->ids[to->n++] = (chunk << MKTG_CHUNK_SHIFT) + i * 64 + __builtin_ctzll(word);
 	return true;
+}
+
+/* The contacts of the application's own ids; those that are none yet come with a mark of their own. */
+static void
+add_named(const Refresh *refresh, ArrayType *names, Ids *to)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT contact_id FROM mktg.contact WHERE tenant_id = $1 AND external_id = ANY ($2)",
+										INT8OID, TEXTARRAYOID);
+	uint64		n = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_ARG(PointerGetDatum(names)));
+
+	make_room(to, n);
+	for (uint64 i = 0; i < n; i++)
+		to->ids[to->n++] = mktg_int64_at(i, 1);
 }
 
 static int
@@ -545,22 +574,32 @@ take_due(Refresh *refresh, Ids *dirty)
 	static MktgQuery query = MKTG_QUERY(
 		"WITH d AS MATERIALIZED (SELECT s.ctid AS tid FROM mktg.segment_due s WHERE s.tenant_id = $1 AND s.due <= $2"
 		"  ORDER BY s.due LIMIT $3 FOR UPDATE SKIP LOCKED)"
-		" DELETE FROM mktg.segment_due s USING d WHERE s.ctid = d.tid RETURNING s.contacts",
+		" DELETE FROM mktg.segment_due s USING d WHERE s.ctid = d.tid RETURNING s.contacts, s.external_ids",
 		INT8OID, TIMESTAMPTZOID, INT4OID);
+	List	   *names = NIL;
+	ListCell   *cell;
 	uint64		sets = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_TIME(refresh->at), MKTG_INT32(SETS_AT_ONCE));
 	int64		n = 0;
 
 	for (uint64 i = 0; i < sets; i++)
 	{
 		bool		isnull;
-		bytea	   *set = DatumGetByteaPP(mktg_value_at(i, 1, &isnull));
+		bytea	   *set;
 
+		if (mktg_null_at(i, 1))
+		{
+			names = lappend(names, DatumGetArrayTypePCopy(mktg_value_at(i, 2, &isnull)));
+			continue;
+		}
+		set = DatumGetByteaPP(mktg_value_at(i, 1, &isnull));
 		if (!mktg_set_visit((const uint8_t *) VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set), add_chunk, dirty))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("a set of contacts in mktg.segment_due cannot be read"),
 					 errhint("DELETE FROM mktg.segment_due, then run mktg.refresh_segments().")));
 	}
+	foreach(cell, names)
+		add_named(refresh, lfirst(cell), dirty);
 	qsort(dirty->ids, dirty->n, sizeof(int64), compare_ids);
 	for (int64 i = 0; i < dirty->n; i++)
 		if (n == 0 || dirty->ids[n - 1] != dirty->ids[i])

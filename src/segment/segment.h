@@ -351,6 +351,9 @@ extern void mktg_require_segments(Datum array, const char *what, int64 tenant);
 
 /* ---- refresh.c ---- */
 
+/* Rules that may not hold any more: NULL if they do not. */
+extern MktgCompiled *mktg_try_compile(Jsonb *rules, TimestampTz at, int64 tenant);
+
 /* Contacts the rules mean, ascending. */
 extern int64 *mktg_matching_ids(MktgCompiled *compiled, int64 *n);
 
@@ -375,6 +378,12 @@ extern MktgArg mktg_set_datum(const int64 *ids, int64 n);
 
 /* Contacts (ascending, each once) to be held against the rules again at once. */
 extern void mktg_mark_ids(int64 tenant, const int64 *ids, int64 n);
+
+/*
+ * What rules may name has changed: dynamic segments are refreshed anew, and
+ * what they read is found out anew where their rules still hold.
+ */
+extern void mktg_segments_outdated(int64 tenant);
 
 /* Tells all sessions that what segments read has changed. */
 extern void mktg_segments_changed(void);

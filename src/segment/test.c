@@ -25,6 +25,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "segment/segment.h"
 
 #define BIT(type)	(1 << (type))
@@ -141,7 +142,7 @@ static void
 refuse_value(const MktgRule *rule, int n, const char *message, const char *hint)
 {
 	/* a short key is its own path */
-	const char *part = rule->kind == MKTG_RULE_SHORT ? "" : "value";
+	const char *part = rule->short_form ? "" : "value";
 
 	mktg_refuse_rule(ERRCODE_MKTG_INVALID_RULE, rule->path,
 					 n >= 0 && rule->list ? psprintf("%s[%d]", part, n) : part, message, hint);
@@ -287,9 +288,7 @@ mktg_zero_passes(const MktgTest *test)
 static pg_tz *
 zone_of(const MktgCompiling *compiling)
 {
-	pg_tz	   *zone = pg_tzset(compiling->registry->time_zone);
-
-	return zone != NULL ? zone : session_timezone;
+	return mktg_find_zone(compiling->registry->time_zone);
 }
 
 /* The day an instant falls on, in days since 2000-01-01. */
