@@ -205,7 +205,7 @@ find_universe(Passing *passing)
  * than it saves on statements that run once.
  */
 static int
-set_options(void)
+set_options(bool all)
 {
 	int			nest = NewGUCNestLevel();
 	long		processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -218,6 +218,9 @@ set_options(void)
 								 GUC_ACTION_SAVE, true, 0, false);
 	}
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* a list is of those who were written just now, and their rows are in memory */
+	if (!all)
+		(void) set_config_option("random_page_cost", "1.1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nest;
 }
 
@@ -228,7 +231,7 @@ mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 ni
 	Passing		passing = {.pass = pass, .first = compiled[0], .all = ids == NULL};
 	List	   *sources = NIL;
 	ListCell   *cell;
-	int			nest = set_options();
+	int			nest = set_options(ids == NULL);
 
 	if (ids != NULL)
 	{

@@ -52,6 +52,8 @@ typedef struct Refreshed
 	Jsonb	   *rules;
 	bool		history;
 	bool		stale;
+	bool		left_out;		/* of what is held now: it reads nothing that changed */
+	ArrayType  *sources;
 	char	   *failure;		/* or NULL */
 	MktgCompiled *compiled;		/* NULL: its rules do not hold any more */
 	MktgMembersChange change;
@@ -126,7 +128,7 @@ mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz
 
 /* Always in this order, so that no two refreshes wait for each other. */
 #define LOCK_SEGMENTS(which) \
-	"SELECT segment_id, name, rules, keeps_history, " IS_STALE("$2") " FROM mktg.segment" \
+	"SELECT segment_id, name, rules, keeps_history, " IS_STALE("$2") ", sources FROM mktg.segment" \
 	" WHERE tenant_id = $1 AND kind = 'dynamic' AND " which " ORDER BY segment_id FOR NO KEY UPDATE"
 
 static void
@@ -149,6 +151,7 @@ take_segments(Refresh *refresh, int64 segment)
 		taken->rules = DatumGetJsonbPCopy(mktg_value_at(i, 3, &isnull));
 		taken->history = mktg_bool_at(i, 4);
 		taken->stale = mktg_bool_at(i, 5);
+		taken->sources = DatumGetArrayTypePCopy(mktg_value_at(i, 6, &isnull));
 	}
 }
 
@@ -264,7 +267,8 @@ hold(Attempt *what)
 	int			n = 0;
 
 	for (int i = 0; i < refresh->n; i++)
-		if (refresh->segments[i].compiled != NULL && (what->segment < 0 || what->segment == i))
+		if (refresh->segments[i].compiled != NULL && !refresh->segments[i].left_out &&
+			(what->segment < 0 || what->segment == i))
 		{
 			segments[n] = &refresh->segments[i];
 			compiled[n++] = refresh->segments[i].compiled;
@@ -277,8 +281,14 @@ hold(Attempt *what)
 	PopActiveSnapshot();
 	mktg_members_begin(&writer, refresh->tenant, refresh->at);
 	for (int i = 0; i < n; i++)
-		segments[i]->change = mktg_members_apply(&writer, segments[i]->segment, &pass->universe, pass->members[i],
-												 what->ids == NULL, segments[i]->history);
+	{
+		MktgMembersChange change = mktg_members_apply(&writer, segments[i]->segment, &pass->universe, pass->members[i],
+													  what->ids == NULL, segments[i]->history);
+
+		segments[i]->change.entered += change.entered;
+		segments[i]->change.exited += change.exited;
+		segments[i]->change.size = change.size;
+	}
 	mktg_members_end(&writer);
 	note_flips(refresh, pass, what->due_of);
 }
@@ -567,32 +577,101 @@ compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Takes the sets that are due; who is in them, ascending, each once. */
+static List *
+add_name(List *names, char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return names;
+	return lappend(names, name);
+}
+
+/* Segments that read none of the sources are left out. */
 static void
-take_due(Refresh *refresh, Ids *dirty)
+leave_out(Refresh *refresh, List *sources)
+{
+	for (int i = 0; i < refresh->n; i++)
+	{
+		Datum	   *names;
+		int			n;
+
+		deconstruct_array(refresh->segments[i].sources, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &n);
+		refresh->segments[i].left_out = true;
+		for (int k = 0; k < n; k++)
+		{
+			char	   *name = TextDatumGetCString(names[k]);
+			ListCell   *cell;
+
+			foreach(cell, sources)
+				if (strcmp(lfirst(cell), name) == 0)
+					refresh->segments[i].left_out = false;
+		}
+	}
+}
+
+static void
+sort_ids(Ids *ids)
+{
+	int64		n = 0;
+
+	qsort(ids->ids, ids->n, sizeof(int64), compare_ids);
+	for (int64 i = 0; i < ids->n; i++)
+		if (n == 0 || ids->ids[n - 1] != ids->ids[i])
+			ids->ids[n++] = ids->ids[i];
+	ids->n = n;
+}
+
+/* Who is in "ids" but not in "others"; both ascending. */
+static void
+take_away(Ids *ids, const Ids *others)
+{
+	int64		n = 0;
+	int64		k = 0;
+
+	for (int64 i = 0; i < ids->n; i++)
+	{
+		while (k < others->n && others->ids[k] < ids->ids[i])
+			k++;
+		if (k == others->n || others->ids[k] != ids->ids[i])
+			ids->ids[n++] = ids->ids[i];
+	}
+	ids->n = n;
+}
+
+/*
+ * Takes the sets that are due: who has to be held against all segments, and who
+ * only against those that read one of the sources; ascending, each once.
+ */
+static void
+take_due(Refresh *refresh, Ids *everywhere, Ids *dirty, List **sources)
 {
 	static MktgQuery query = MKTG_QUERY(
 		"WITH d AS MATERIALIZED (SELECT s.ctid AS tid FROM mktg.segment_due s WHERE s.tenant_id = $1 AND s.due <= $2"
 		"  ORDER BY s.due LIMIT $3 FOR UPDATE SKIP LOCKED)"
-		" DELETE FROM mktg.segment_due s USING d WHERE s.ctid = d.tid RETURNING s.contacts, s.external_ids",
+		" DELETE FROM mktg.segment_due s USING d WHERE s.ctid = d.tid RETURNING s.contacts, s.external_ids, s.source",
 		INT8OID, TIMESTAMPTZOID, INT4OID);
+	uint64		sets = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_TIME(refresh->at), MKTG_INT32(SETS_AT_ONCE));
 	List	   *names = NIL;
 	ListCell   *cell;
-	uint64		sets = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_TIME(refresh->at), MKTG_INT32(SETS_AT_ONCE));
-	int64		n = 0;
 
 	for (uint64 i = 0; i < sets; i++)
 	{
 		bool		isnull;
+		char	   *source = mktg_text_at(i, 3);
 		bytea	   *set;
 
+		if (source != NULL)
+			*sources = add_name(*sources, source);
 		if (mktg_null_at(i, 1))
 		{
 			names = lappend(names, DatumGetArrayTypePCopy(mktg_value_at(i, 2, &isnull)));
 			continue;
 		}
 		set = DatumGetByteaPP(mktg_value_at(i, 1, &isnull));
-		if (!mktg_set_visit((const uint8_t *) VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set), add_chunk, dirty))
+		if (!mktg_set_visit((const uint8_t *) VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set), add_chunk,
+							source == NULL ? everywhere : dirty))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("a set of contacts in mktg.segment_due cannot be read"),
@@ -600,11 +679,9 @@ take_due(Refresh *refresh, Ids *dirty)
 	}
 	foreach(cell, names)
 		add_named(refresh, lfirst(cell), dirty);
-	qsort(dirty->ids, dirty->n, sizeof(int64), compare_ids);
-	for (int64 i = 0; i < dirty->n; i++)
-		if (n == 0 || dirty->ids[n - 1] != dirty->ids[i])
-			dirty->ids[n++] = dirty->ids[i];
-	dirty->n = n;
+	sort_ids(everywhere);
+	sort_ids(dirty);
+	take_away(dirty, everywhere);
 }
 
 static int64
@@ -676,36 +753,62 @@ refresh_stale(const Refresh *all)
 	return count_contacts(all->tenant);
 }
 
+/* Those beyond the limit wait for another time. */
+static void
+put_back(Refresh *refresh, Ids *everywhere, Ids *dirty, List *sources, int64 limit)
+{
+	ListCell   *cell;
+
+	if (everywhere->n > limit)
+	{
+		mktg_mark_ids(refresh->tenant, NULL, everywhere->ids + limit, everywhere->n - limit);
+		everywhere->n = limit;
+	}
+	limit -= everywhere->n;
+	if (dirty->n <= limit)
+		return;
+	foreach(cell, sources)
+		mktg_mark_ids(refresh->tenant, lfirst(cell), dirty->ids + limit, dirty->n - limit);
+	dirty->n = limit;
+}
+
 /* Gives the number of contacts looked at. */
 static int64
 refresh_dirty(TimestampTz at, int64 tenant, int64 limit)
 {
 	Refresh		refresh;
-	Ids			dirty = {0};
+	Ids			everywhere = {0};	/* to be held against all segments */
+	Ids			dirty = {0};		/* to be held against those that read "sources" */
+	List	   *sources = NIL;
 	int64		looked;
 
 	begin(&refresh, at, tenant);
 	take_segments(&refresh, 0);
 	looked = refresh_stale(&refresh);
-	take_due(&refresh, &dirty);
-	if (dirty.n == 0 || refresh.n == 0)
+	take_due(&refresh, &everywhere, &dirty, &sources);
+	if (everywhere.n + dirty.n == 0 || refresh.n == 0)
 		return looked;
-	if (limit > 0 && dirty.n > limit)
-	{
-		mktg_mark_ids(tenant, dirty.ids + limit, dirty.n - limit);
-		dirty.n = limit;
-	}
-	if (dirty.n > 10000 && dirty.n > count_contacts(tenant) / MANY_DIRTY)
+	if (limit > 0)
+		put_back(&refresh, &everywhere, &dirty, sources, limit);
+	if (everywhere.n + dirty.n > 10000 && everywhere.n + dirty.n > count_contacts(tenant) / MANY_DIRTY)
 	{
 		refresh_whole(&refresh, 0);
 		return looked + count_contacts(tenant);
 	}
 	compile_all(&refresh);
-	run_all(&refresh, dirty.ids, dirty.n, 0);
+	for (int i = 0; i < refresh.n; i++)
+		refresh.segments[i].change = (MktgMembersChange) {0};
+	if (everywhere.n > 0)
+		run_all(&refresh, everywhere.ids, everywhere.n, 0);
+	if (dirty.n > 0)
+	{
+		leave_out(&refresh, sources);
+		run_all(&refresh, dirty.ids, dirty.n, 0);
+	}
 	write_due(&refresh);
 	write_some(&refresh);
 	write_failed(&refresh);
-	return looked + dirty.n;
+	return looked + everywhere.n + dirty.n;
 }
 
 /*

@@ -76,15 +76,12 @@ refuse_kind(int64 segment, const char *kind, const char *hint)
 static Datum
 source_names(const MktgCompiled *compiled)
 {
-	Datum	   *names = palloc(sizeof(Datum) * (list_length(compiled->sources) + 2));
+	Datum	   *names = palloc(sizeof(Datum) * (list_length(compiled->sources) + 1));
 	int			n = 0;
 	ListCell   *cell;
 
-	/* whatever else they read, contacts come and go */
-	names[n++] = CStringGetTextDatum("contact");
 	foreach(cell, compiled->sources)
-		if (!((MktgSource *) lfirst(cell))->is_contact)
-			names[n++] = CStringGetTextDatum(((MktgSource *) lfirst(cell))->name);
+		names[n++] = CStringGetTextDatum(((MktgSource *) lfirst(cell))->name);
 	return mktg_array(names, NULL, n, TEXTOID);
 }
 
@@ -385,7 +382,7 @@ change_static(FunctionCallInfo fcinfo, bool add)
 	mktg_call(&sized, MKTG_INT64(tenant), MKTG_INT64(segment), MKTG_INT64(change.entered - change.exited), MKTG_TIME(mktg_now()));
 	/* rules of other segments may name this one */
 	if (change.entered + change.exited > 0)
-		mktg_mark_ids(tenant, universe.ids, universe.n);
+		mktg_mark_ids(tenant, NULL, universe.ids, universe.n);
 	mktg_end();
 	return add ? change.entered : change.exited;
 }

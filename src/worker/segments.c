@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/wait_event.h"
 
 #include "base/base.h"
@@ -46,6 +47,7 @@
 #define LOOK_MS			1000	/* how often it looks */
 #define IDLE_LOOKS		60		/* after so many without anything to do it ends */
 #define CONTACTS_AT_ONCE 100000	/* one transaction's */
+#define TIMEOUT_MS		600000	/* longest refresh: rules that never end must not keep the others waiting */
 
 static int	shared_slot = -1;
 
@@ -90,7 +92,7 @@ mktg_segments_main(Datum main_arg)
 	shared_slot = DatumGetInt32(main_arg);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, StatementCancelHandler);
 	BackgroundWorkerUnblockSignals();
 	/* one a database */
 	if (!mktg_segments_take(shared_slot, MyProcPid))
@@ -166,6 +168,7 @@ refresh_step(void)
 	pgstat_report_activity(STATE_RUNNING, "refreshing segments");
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	enable_timeout_after(STATEMENT_TIMEOUT, TIMEOUT_MS);
 	PG_TRY();
 	{
 		SPI_connect();
@@ -192,6 +195,7 @@ refresh_step(void)
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
+	disable_timeout(STATEMENT_TIMEOUT, false);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return more;
