@@ -3,12 +3,12 @@
 CREATE FUNCTION mktg.map_source(name text, relation regclass, contact_column name, at_column name DEFAULT NULL, key text DEFAULT 'contact_id', description text DEFAULT NULL, tenant bigint DEFAULT 1) RETURNS void
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_map_source';
-COMMENT ON FUNCTION mktg.map_source(text, regclass, name, name, text, text, bigint) IS 'lets rules read a table: contact_column holds a contact_id or an external_id, as key says, at_column the time of a row; a name that is mapped already is mapped anew';
+COMMENT ON FUNCTION mktg.map_source(text, regclass, name, name, text, text, bigint) IS 'lets rules read a table: contact_column holds a contact_id or an external_id, as key says, at_column the time of a row; a name that is mapped already is mapped anew, a relation that is NULL takes the mapping back';
 
 CREATE FUNCTION mktg.define_field(name text, source text, expression text, type text, description text DEFAULT NULL, tenant bigint DEFAULT 1) RETURNS void
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_define_field';
-COMMENT ON FUNCTION mktg.define_field(text, text, text, text, text, bigint) IS 'gives rules a field: an SQL expression over a row of a source, or count, sum, min, max, avg, bool_and or bool_or of one; a name that is defined already is defined anew';
+COMMENT ON FUNCTION mktg.define_field(text, text, text, text, text, bigint) IS 'gives rules a field: an SQL expression over a row of a source, or count, sum, min, max, avg, bool_and or bool_or of one; a name that is defined already is defined anew, an expression that is NULL removes it';
 
 CREATE FUNCTION mktg.define_alias(key text, rule jsonb, tenant bigint DEFAULT 1) RETURNS void
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp

@@ -23,7 +23,7 @@ $$, 'no table or view is for PUBLIC');
 
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = prolang
-    WHERE pronamespace = 'mktg'::regnamespace AND lanname NOT IN ('c', 'sql')
+    WHERE pronamespace = 'mktg'::regnamespace AND lanname NOT IN ('c', 'sql') AND prokind <> 'a'
 $$, 'functions are C or SQL');
 
 SELECT is_empty($$

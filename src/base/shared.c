@@ -213,6 +213,30 @@ mktg_slot_set(int n, Oid database_oid, int pid, MktgWorkerState state, const cha
 	LWLockRelease(shared->lock);
 }
 
+bool
+mktg_segments_take(int n, int pid)
+{
+	MktgWorkerSlot *slot = &shared->slots[n];
+	bool		taken;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	taken = NameStr(slot->database)[0] != '\0' &&
+		(slot->segments_pid == 0 || BackendPidGetProc(slot->segments_pid) == NULL);
+	if (taken)
+		slot->segments_pid = pid;
+	LWLockRelease(shared->lock);
+	return taken;
+}
+
+void
+mktg_segments_release(int n, int pid)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (shared->slots[n].segments_pid == pid)
+		shared->slots[n].segments_pid = 0;
+	LWLockRelease(shared->lock);
+}
+
 void
 mktg_launcher_set(int pid)
 {
@@ -253,6 +277,12 @@ set_ban(const char *database, TimestampTz until)
 	return found;
 }
 
+static bool
+is_alive(int pid)
+{
+	return pid != 0 && BackendPidGetProc(pid) != NULL;
+}
+
 void
 mktg_evict_worker(const char *database, int timeout_ms)
 {
@@ -263,11 +293,14 @@ mktg_evict_worker(const char *database, int timeout_ms)
 	if (shared == NULL)
 		return;
 	found = set_ban(database, TimestampTzPlusMilliseconds(started, BAN_MS));
-	while (found >= 0 && mktg_worker_slot(found, &slot) && slot.pid != 0 &&
-		   BackendPidGetProc(slot.pid) != NULL &&
+	while (found >= 0 && mktg_worker_slot(found, &slot) &&
+		   (is_alive(slot.pid) || is_alive(slot.segments_pid)) &&
 		   !TimestampDifferenceExceeds(started, GetCurrentTimestamp(), timeout_ms))
 	{
-		kill(slot.pid, SIGTERM);
+		if (is_alive(slot.pid))
+			kill(slot.pid, SIGTERM);
+		if (is_alive(slot.segments_pid))
+			kill(slot.segments_pid, SIGTERM);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -35,6 +35,7 @@ typedef struct MktgWorkerSlot
 	NameData	database;		/* empty: slot free */
 	Oid			database_oid;	/* known once the worker is connected */
 	int			pid;			/* 0: not running */
+	int			segments_pid;	/* of the process that refreshes segments; 0: not running */
 	MktgWorkerState state;
 	char		note[128];		/* why it idles, in words */
 	TimestampTz banned_until;	/* not started again before: the database must be free of sessions */
@@ -54,6 +55,8 @@ extern bool mktg_worker_slot(int n, MktgWorkerSlot *copy);
 extern int	mktg_slot_for(const char *database);	/* claims a free one; -1 if full */
 extern void mktg_slot_release(int n);
 extern void mktg_slot_set(int n, Oid database_oid, int pid, MktgWorkerState state, const char *note);
+extern bool mktg_segments_take(int n, int pid);	/* false: another process refreshes this database's segments */
+extern void mktg_segments_release(int n, int pid);
 extern bool mktg_slot_woken(int n);	/* a backend has woken the worker since it asked last */
 extern void mktg_launcher_set(int pid);	/* 0: it has ended */
 extern int	mktg_launcher_pid(void);

@@ -16,9 +16,11 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/jsonb.h"
 
 #include "base/base.h"
 #include "campaign/campaign.h"
+#include "segment/segment.h"
 
 /*
  * $1 tenant, $2 channel, $3 campaign, $4 last position given, $5 consent is
@@ -116,6 +118,8 @@ static void extend(const MktgCampaign *campaign, int64 added, bool sender_locked
 PG_FUNCTION_INFO_V1(mktg_add_contacts);
 PG_FUNCTION_INFO_V1(mktg_add_addresses);
 PG_FUNCTION_INFO_V1(mktg_add_all_contacts);
+PG_FUNCTION_INFO_V1(mktg_set_audience);
+PG_FUNCTION_INFO_V1(mktg_add_audience);
 
 /*
  * SQL: mktg.add_recipients(campaign bigint, contacts bigint[], tenant bigint DEFAULT 1)
@@ -155,6 +159,120 @@ Datum
 mktg_add_all_contacts(PG_FUNCTION_ARGS)
 {
 	return add(fcinfo, &add_all, NULL, 1);
+}
+
+/*
+ * SQL: mktg.set_audience(campaign bigint, include bigint[], exclude bigint[], tenant bigint) returns void
+ *
+ * Errors: MK014 campaign, MK019 segment.
+ */
+Datum
+mktg_set_audience(PG_FUNCTION_ARGS)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET include_segments = $3, exclude_segments = $4"
+										" WHERE tenant_id = $1 AND campaign_id = $2",
+										INT8OID, INT8OID, INT8ARRAYOID, INT8ARRAYOID);
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 3, "tenant");
+	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
+
+	mktg_begin();
+	mktg_require_segments(PG_ARGISNULL(1) ? none : PG_GETARG_DATUM(1), "include", tenant);
+	mktg_require_segments(PG_ARGISNULL(2) ? none : PG_GETARG_DATUM(2), "exclude", tenant);
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id), PG_ARGISNULL(1) ? MKTG_ARG(none) : MKTG_FCARG(1),
+				  PG_ARGISNULL(2) ? MKTG_ARG(none) : MKTG_FCARG(2)) == 0)
+		mktg_require_campaign(id, tenant);
+	mktg_end();
+	PG_RETURN_VOID();
+}
+
+/* Takes from "ids" those that are (or are not) in "others"; both ascending. */
+static int64
+keep_ids(int64 *ids, int64 n, const int64 *others, int64 nothers, bool in)
+{
+	int64		kept = 0;
+	int64		k = 0;
+
+	for (int64 i = 0; i < n; i++)
+	{
+		while (k < nothers && others[k] < ids[i])
+			k++;
+		if ((k < nothers && others[k] == ids[i]) == in)
+			ids[kept++] = ids[i];
+	}
+	return kept;
+}
+
+/* The contacts a campaign's rules or segments mean, as an array in the caller's memory. */
+static Datum
+find_audience(int64 id, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT target_audience, include_segments, exclude_segments FROM mktg.campaign"
+										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
+	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
+	Jsonb	   *rules = NULL;
+	Datum		include;
+	Datum		exclude;
+	int64	   *ids = NULL;
+	int64		n = 0;
+	int64	   *others;
+	int64		nothers;
+	Datum	   *values;
+	bool		isnull;
+	bool		by_segment;
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(id)) == 0)
+		mktg_require_campaign(id, tenant);
+	if (!mktg_null_at(0, 1))
+		rules = DatumGetJsonbPCopy(mktg_value_at(0, 1, &isnull));
+	include = PointerGetDatum(DatumGetArrayTypePCopy(mktg_value_at(0, 2, &isnull)));
+	exclude = PointerGetDatum(DatumGetArrayTypePCopy(mktg_value_at(0, 3, &isnull)));
+	by_segment = ARR_NDIM(DatumGetArrayTypeP(include)) > 0;
+	if (rules == NULL && !by_segment)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_NO_RECIPIENTS),
+				 errmsg("campaign " INT64_FORMAT " has no audience", id),
+				 errdetail("It has neither target_audience nor segments to include."),
+				 errhint("Name segments with mktg.set_audience(), or add contacts with mktg.add_recipients().")));
+	if (by_segment)
+		ids = mktg_audience_ids(include, exclude, tenant, &n);
+	if (rules != NULL)
+	{
+		others = mktg_matching_ids(mktg_compile_rules(rules, mktg_now(), tenant), &nothers);
+		if (by_segment)
+			n = keep_ids(ids, n, others, nothers, true);
+		else
+		{
+			ids = others;
+			n = nothers;
+			others = mktg_audience_ids(exclude, none, tenant, &nothers);
+			n = keep_ids(ids, n, others, nothers, false);
+		}
+	}
+	values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (n + 1));
+	for (int64 i = 0; i < n; i++)
+		values[i] = Int64GetDatum(ids[i]);
+	return SPI_datumTransfer(mktg_array(values, NULL, (int) n, INT8OID), false, -1);
+}
+
+/*
+ * SQL: mktg.add_audience(campaign bigint, tenant bigint DEFAULT 1)
+ *		returns (added, duplicates, unsubscribed, suppressed, unreachable, unknown)
+ *
+ * Errors: MK014 unknown campaign, MK030 no audience, MK033 completed or
+ * cancelled, those of rules.
+ */
+Datum
+mktg_add_audience(PG_FUNCTION_ARGS)
+{
+	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
+	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
+	MktgArg		array = MKTG_NULL;
+
+	mktg_begin();
+	array = MKTG_ARG(find_audience(id, tenant));
+	mktg_end();
+	return add(fcinfo, &add_contacts, &array, 1);
 }
 
 static Datum

@@ -50,7 +50,7 @@ typedef struct MktgRfm
 	uint8_t		m;
 } MktgRfm;
 
-/* what the functions below sort with, for n rows; never more than 24 bytes a row and 64 KB */
+/* bytes that the functions below sort with, for n rows: 24 and 32 a row, and 16 KB */
 extern size_t mktg_rfm_group_scratch(size_t n);
 extern size_t mktg_rfm_score_scratch(size_t n);
 

@@ -79,7 +79,7 @@ typedef struct MktgRule
 
 	/* GROUP */
 	bool		any;			/* OR */
-	bool		short_form;		/* its rules are the keys of one short-form object */
+	bool		short_form;		/* its rules are the keys of one short-form object; COMPARE: its value is a key's */
 	struct MktgRule **rules;
 	int			nrules;			/* at least 1 */
 
@@ -93,7 +93,6 @@ typedef struct MktgRule
 	int			nvalues;
 	bool		list;			/* they came as an array */
 	bool		placeholder;	/* the value is "$value": a template of a short key (COMPARE) */
-	bool		filled;			/* it was; the values stand where "path" says (COMPARE) */
 
 	/* COMPARE */
 	char	   *within_days;	/* a number above 0 as written, or NULL */

@@ -179,7 +179,7 @@ static bool
 fill_values(MktgRule *rule, const MktgRule *given, MktgRuleError *error)
 {
 	rule->placeholder = false;
-	rule->filled = true;
+	rule->short_form = true;
 	rule->values = given->values;
 	rule->nvalues = given->nvalues;
 	rule->list = given->list;

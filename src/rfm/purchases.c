@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "rfm/rfm.h"
 
 #define HEAPS			256
@@ -49,28 +50,12 @@ typedef struct Chunk
 	int32		day;			/* of the last row */
 } Chunk;
 
-/*
- * Offsets from UTC by spans of time of 2^37 microseconds, 38 hours: four years
- * of them.  A span in which the clocks change is asked about row by row.
- */
-#define SPAN_BITS		37
-#define SPANS			1024
-#define NO_SPAN			PG_INT64_MIN
-#define CHANGES			PG_INT32_MIN
-
-typedef struct Span
-{
-	int64		number;
-	int32		offset;			/* seconds east */
-} Span;
-
 typedef struct Purchases
 {
 	MemoryContext context;
-	pg_tz	   *zone;			/* NULL until a row has brought it */
 	const bytea *sent;			/* what another process has gathered, as it came */
 	Chunk	   *heaps[HEAPS];	/* newest chunk first */
-	Span		spans[SPANS];
+	MktgDays	days;			/* its zone is NULL until a row has brought it */
 } Purchases;
 
 PG_FUNCTION_INFO_V1(mktg_rfm_purchases_add);
@@ -98,93 +83,7 @@ make_purchases(MemoryContext context)
 	Purchases  *purchases = MemoryContextAllocZero(context, sizeof(Purchases));
 
 	purchases->context = context;
-	for (int i = 0; i < SPANS; i++)
-		purchases->spans[i].number = NO_SPAN;
 	return purchases;
-}
-
-/* ---- days ---- */
-
-/* What AT TIME ZONE makes of the text: an abbreviation comes before a name. */
-static pg_tz *
-find_zone(const text *name)
-{
-	char	   *zone_name = text_to_cstring(name);
-	char	   *small = downcase_truncate_identifier(zone_name, strlen(zone_name), false);
-	pg_tz	   *zone = NULL;
-	int			offset;
-	int			kind;
-
-	mktg_decode_timezone_abbrev(small, &kind, &offset, &zone);
-	if (kind == TZ || kind == DTZ)
-		zone = pg_tzset_offset(-offset);
-	else if (kind != DYNTZ)
-		zone = pg_tzset(zone_name);
-	if (zone == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_INVALID_VALUE),
-				 errmsg("time zone \"%s\" does not exist", zone_name),
-				 errhint("Use a name such as Asia/Kolkata; SELECT name FROM pg_timezone_names lists them.")));
-	return zone;
-}
-
-/* Seconds east of UTC at an instant; "until" is when they change, or the end of time. */
-static int32
-offset_at(const pg_tz *zone, TimestampTz at, TimestampTz *until)
-{
-	pg_time_t	seconds = timestamptz_to_time_t(at);
-	pg_time_t	boundary;
-	long		offset;
-	long		offset_after;
-	int			is_dst;
-	int			found;
-
-	/* which rounds towards zero, and times before 2000 are negative */
-	if (at < 0 && at % USECS_PER_SEC != 0)
-		seconds--;
-	found = pg_next_dst_boundary(&seconds, &offset, &is_dst, &boundary, &offset_after, &is_dst, zone);
-	if (found < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range"),
-				 errhint("Correct placed_at of the purchase.")));
-	*until = found > 0 ? time_t_to_timestamptz(boundary) : DT_NOEND;
-	return offset;
-}
-
-static int64
-floor_div(int64 value, int64 by)
-{
-	return value / by - (value % by < 0);
-}
-
-/* The local day of an instant, as a DateADT. */
-static inline int32
-local_day(Purchases *purchases, TimestampTz at)
-{
-	int64		number = at >> SPAN_BITS;
-	Span	   *span = &purchases->spans[number & (SPANS - 1)];
-	TimestampTz until;
-	int32		offset;
-
-	if (unlikely(span->number != number))
-	{
-		TimestampTz begin = number * (INT64CONST(1) << SPAN_BITS);
-
-		span->number = number;
-		span->offset = CHANGES;
-		/* the very first span begins where timestamps do not */
-		if (begin >= MIN_TIMESTAMP)
-		{
-			offset = offset_at(purchases->zone, begin, &until);
-			if (until - 1 >= begin + ((INT64CONST(1) << SPAN_BITS) - 1))
-				span->offset = offset;
-		}
-	}
-	offset = span->offset;
-	if (unlikely(offset == CHANGES))
-		offset = offset_at(purchases->zone, at, &until);
-	return floor_div(at + offset * USECS_PER_SEC, USECS_PER_DAY);
 }
 
 /* ---- rows ---- */
@@ -326,9 +225,9 @@ mktg_rfm_purchases_add(PG_FUNCTION_ARGS)
 	at = PG_GETARG_TIMESTAMPTZ(3);
 	if (PG_ARGISNULL(2) || PG_ARGISNULL(4) || TIMESTAMP_NOT_FINITE(at))
 		PG_RETURN_POINTER(purchases);
-	if (unlikely(purchases->zone == NULL))
-		purchases->zone = find_zone(PG_GETARG_TEXT_PP(4));
-	add_row(purchases, PG_GETARG_INT64(1), PG_GETARG_INT64(2), local_day(purchases, at));
+	if (unlikely(purchases->days.zone == NULL))
+		mktg_days_begin(&purchases->days, mktg_find_zone(text_to_cstring(PG_GETARG_TEXT_PP(4))));
+	add_row(purchases, PG_GETARG_INT64(1), PG_GETARG_INT64(2), mktg_local_day(&purchases->days, at));
 	PG_RETURN_POINTER(purchases);
 }
 

@@ -43,7 +43,7 @@ mktg_score_rfm(PG_FUNCTION_ARGS)
 {
 	MktgRfmMethod method = method_argument(fcinfo, 0);
 	MktgArg		period = MKTG_FCARG(1);
-	/* not an int64 everywhere it is passed by reference, but read the same way */
+	/* a timestamp is passed as the bigint it is */
 	TimestampTz at = mktg_int64_argument(fcinfo, 2, "at");
 	int64		tenant = mktg_int64_argument(fcinfo, 3, "tenant");
 	Relation	table;

@@ -42,9 +42,11 @@ typedef enum MktgValueOf
 	MKTG_VALUE_TEXT,
 	MKTG_VALUE_BOOL,
 	MKTG_VALUE_ANY,				/* NULL or not */
+	MKTG_VALUE_TEXTS,			/* text[] */
 	MKTG_VALUE_JSON_TEXT,		/* a key of a jsonb */
-	MKTG_VALUE_JSON_NUMBER,		/* twice the number; odd between two whole ones */
-	MKTG_VALUE_JSON_COUNT,
+	MKTG_VALUE_JSON_TEXTS,
+	MKTG_VALUE_JSON_NUMBER,
+	MKTG_VALUE_JSON_COUNT,		/* also of the jsonb itself */
 	MKTG_VALUE_ADVANCE_DAYS,	/* of a key and a second input, a time */
 	MKTG_VALUE_WEEKDAY,
 	MKTG_VALUE_MONTH
@@ -55,14 +57,15 @@ typedef struct MktgProgramValue
 	int32		of;				/* MktgValueOf */
 	int32		input;
 	int32		time;			/* second input, or -1 */
-	int32		key;			/* offset in the strings */
-	int32		key_length;
+	int32		outer;			/* key of the object the key is in; -1: the jsonb itself */
+	int32		key;			/* of the keys; -1: no key */
 } MktgProgramValue;
 
 typedef enum MktgProgramTest
 {
 	MKTG_IN_RANGES,				/* first .. n of the ranges */
-	MKTG_ONE_OF,				/* first .. n of the constants */
+	MKTG_ONE_OF,				/* first .. n of the constants; of texts: any of them */
+	MKTG_NUMBER_IS,				/* op with first .. n of the constants, which are numerics */
 	MKTG_HAS_TEXT,
 	MKTG_BEGINS_WITH,
 	MKTG_IS_THERE,
@@ -76,6 +79,7 @@ typedef struct MktgProgramCond
 	int32		test;			/* MktgProgramTest */
 	int32		first;
 	int32		n;
+	int32		op;				/* MktgOperator, of NUMBER_IS */
 } MktgProgramCond;
 
 typedef struct MktgProgramString
@@ -122,6 +126,7 @@ typedef struct MktgProgram
 	int32		nconds;
 	int32		nranges;
 	int32		nconstants;
+	int32		nkeys;
 	int32		nfacts;
 	int32		ncode;
 	int32		nstrings;		/* bytes */
@@ -148,6 +153,7 @@ typedef struct MktgCollected
 	int			bits_at;
 	int64		seen;			/* rows */
 	char	   *records;
+	void	   *memory;			/* what they are in */
 } MktgCollected;
 
 #define MKTG_PEAK_OF_MAX(v)	((uint64) (v) - (uint64) PG_INT64_MIN)
@@ -168,6 +174,9 @@ mktg_crosses(int64 value, int64 bound, int64 at)
 		return PG_INT64_MAX;
 	return distance + 1;
 }
+
+/* Where a record has what; from the layout. */
+extern void mktg_collected_lay_out(MktgCollected *out);
 
 /*
  * Runs a statement that calls mktg._collect() once and gives what it collected;

@@ -16,9 +16,11 @@
 
 #include <math.h>
 
+#include "catalog/pg_collation_d.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/varlena.h"
 
 #include "base/base.h"
 #include "segment/define.h"
@@ -154,6 +156,16 @@ compile_group(MktgCompiling *compiling, const MktgRule *rule)
 
 /* ---- leaves ---- */
 
+/* Is it a field whose keys are the fields? */
+static bool
+is_json(const MktgCompiling *compiling, const char *name)
+{
+	for (int i = 0; i < compiling->registry->nfields; i++)
+		if (strcmp(compiling->registry->fields[i]->name, name) == 0)
+			return compiling->registry->fields[i]->type == MKTG_FIELD_JSON;
+	return false;
+}
+
 static MktgField *
 find_field(MktgCompiling *compiling, const MktgRule *rule, const char **key)
 {
@@ -165,8 +177,9 @@ find_field(MktgCompiling *compiling, const MktgRule *rule, const char **key)
 		nearest = mktg_nearest_field(compiling->registry, rule->name);
 		mktg_refuse_rule(ERRCODE_MKTG_UNKNOWN_FIELD, rule->path, "field",
 						 psprintf("field \"%s\" does not exist", rule->name),
-						 nearest != NULL ? psprintf("Did you mean \"%s\"?", nearest) :
-						 "The view mktg.rule_field lists the fields.");
+						 nearest == NULL ? "The view mktg.rule_field lists the fields." :
+						 is_json(compiling, nearest) ? psprintf("Name a key of it, such as \"%s.%s\".", nearest, "plan") :
+						 psprintf("Did you mean \"%s\"?", nearest));
 	}
 	if (field->source->relation_sql == NULL)
 		mktg_refuse_rule(ERRCODE_MKTG_UNKNOWN_FIELD, rule->path, "field",
@@ -328,6 +341,52 @@ days_to_ranges(MktgTest *test, TimestampTz at)
 	}
 }
 
+static bool
+text_passes(const char *text, const MktgTest *test)
+{
+	int			first = varstr_cmp(text, strlen(text), test->texts[0], strlen(test->texts[0]), DEFAULT_COLLATION_OID);
+
+	switch (test->op)
+	{
+		case MKTG_OP_CONTAINS:
+			return strstr(text, test->texts[0]) != NULL;
+		case MKTG_OP_STARTS_WITH:
+			return strncmp(text, test->texts[0], strlen(test->texts[0])) == 0;
+		case MKTG_OP_GT:
+			return first > 0;
+		case MKTG_OP_GE:
+			return first >= 0;
+		case MKTG_OP_LT:
+			return first < 0;
+		case MKTG_OP_LE:
+			return first <= 0;
+		case MKTG_OP_BETWEEN:
+			return first >= 0 &&
+				varstr_cmp(text, strlen(text), test->texts[1], strlen(test->texts[1]), DEFAULT_COLLATION_OID) <= 0;
+		default:
+			return first == 0;
+	}
+}
+
+/* There are six stages: whatever is asked of the name becomes a list of names. */
+static void
+stages_by_name(MktgTest *test)
+{
+	static char *const stages[] = {"New", "Active", "Engaged", "At-Risk", "Churned", "Reactivated"};
+	char	  **names;
+	int			n = 0;
+
+	if (test->kind != MKTG_TEST_TEXT || test->op == MKTG_OP_EQ || test->op == MKTG_OP_IN)
+		return;
+	names = palloc(sizeof(char *) * lengthof(stages));
+	for (int i = 0; i < lengthof(stages); i++)
+		if (text_passes(stages[i], test))
+			names[n++] = stages[i];
+	test->op = MKTG_OP_IN;
+	test->texts = names;
+	test->n = n;
+}
+
 static void
 aggregate_test(MktgCompiling *compiling, MktgLeaf *leaf, const MktgRule *rule, MktgOperator op)
 {
@@ -358,6 +417,9 @@ aggregate_test(MktgCompiling *compiling, MktgLeaf *leaf, const MktgRule *rule, M
 			break;
 		case MKTG_AGG_DAYS_SINCE:
 			days_to_ranges(test, compiling->at);
+			break;
+		case MKTG_AGG_LIFECYCLE:
+			stages_by_name(test);
 			break;
 		default:
 			break;

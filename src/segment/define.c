@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
@@ -37,11 +38,14 @@ PG_FUNCTION_INFO_V1(mktg_map_source);
 PG_FUNCTION_INFO_V1(mktg_define_field);
 PG_FUNCTION_INFO_V1(mktg_define_alias);
 
-/* Every session reads the registry anew. */
+/* Every session reads the registry anew, and what rules mean now is found out by refreshing segments. */
 static void
-registry_changed(void)
+registry_changed(int64 tenant)
 {
 	CacheInvalidateRelcacheByRelid(get_relname_relid("field", get_namespace_oid("mktg", false)));
+	CommandCounterIncrement();
+	AcceptInvalidationMessages();
+	mktg_segments_outdated(tenant);
 }
 
 /* Only the tables' owner, and superusers. */
@@ -96,16 +100,10 @@ require_name(const char *what, const char *name)
 static bool
 watch(Oid relation, const char *source, const char *column, const char *key, int64 tenant)
 {
-	static const struct
-	{
-		const char *name;
-		const char *event;
-		const char *tables;
-	}			triggers[] = {
-		{"insert", "INSERT", "REFERENCING NEW TABLE AS new_rows"},
-		{"update", "UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"},
-		{"delete", "DELETE", "REFERENCING OLD TABLE AS old_rows"},
-		{"truncate", "TRUNCATE", ""}
+	static const char *const events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
+	static const char *const tables[] = {
+		"REFERENCING NEW TABLE AS new_rows", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+		"REFERENCING OLD TABLE AS old_rows", ""
 	};
 	char		kind = get_rel_relkind(relation);
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
@@ -113,13 +111,12 @@ watch(Oid relation, const char *source, const char *column, const char *key, int
 	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
 		pg_class_aclcheck(relation, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
 		return false;
-	for (int i = 0; i < lengthof(triggers); i++)
+	for (int i = 0; i < lengthof(events); i++)
 	{
 		char	   *sql = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT"
 								   " EXECUTE FUNCTION mktg._mark_contacts(%s, %s, %s, " INT64_FORMAT ")",
-								   quote_identifier(psprintf("mktg_%s_%s", source, triggers[i].name)),
-								   triggers[i].event, name, triggers[i].tables, quote_literal_cstr(source),
-								   quote_literal_cstr(column), quote_literal_cstr(key), tenant);
+								   quote_identifier(psprintf("mktg_%s_" INT64_FORMAT "_%s", source, tenant, events[i])), events[i], name, tables[i], quote_literal_cstr(source), quote_literal_cstr(column),
+								   quote_literal_cstr(key), tenant);
 
 		if (SPI_execute(sql, false, 0) < 0)
 			elog(ERROR, "could not make trigger");
@@ -127,12 +124,43 @@ watch(Oid relation, const char *source, const char *column, const char *key, int
 	return true;
 }
 
+/* Takes a mapping back, with the triggers it made. */
+static void
+forget_source(const char *name, int64 tenant)
+{
+	static MktgQuery used = MKTG_QUERY("SELECT name FROM mktg.field WHERE tenant_id = $1 AND source = $2 ORDER BY name LIMIT 1",
+									   INT8OID, TEXTOID);
+	static MktgQuery query = MKTG_QUERY("DELETE FROM mktg.source WHERE tenant_id = $1 AND name = $2 RETURNING relation::oid",
+										INT8OID, TEXTOID);
+	static const char *const events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
+	Oid			relation;
+
+	if (mktg_call(&used, MKTG_INT64(tenant), MKTG_TEXT(name)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("field %s is one of source \"%s\"", mktg_text_at(0, 1), name),
+				 errhint("Remove its fields first: mktg.define_field(name, source, NULL, NULL).")));
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_FIELD),
+				 errmsg("source \"%s\" does not exist", name),
+				 errhint("SELECT name FROM mktg.source lists those of the tenant.")));
+	relation = (Oid) mktg_int32_at(0, 1);
+	for (int i = 0; get_rel_name(relation) != NULL && i < lengthof(events); i++)
+		SPI_execute(psprintf("DROP TRIGGER IF EXISTS %s ON %s",
+							 quote_identifier(psprintf("mktg_%s_" INT64_FORMAT "_%s", name, tenant, events[i])),
+							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation))),
+					false, 0);
+	registry_changed(tenant);
+}
+
 /*
  * SQL: mktg.map_source(name text, relation regclass, contact_column name, at_column name,
  *		key text, description text, tenant bigint) returns void
  *
- * Errors: MK020 name, MK024 key or a column of another type, 42703 column,
- * 42501 for anybody but the owner.
+ * A relation that is NULL takes the mapping back.  Errors: MK020 name, MK024 key
+ * or a column of another type, MK027 no such source, 42703 column, 2BP01 fields
+ * are left, 42501 for anybody but the owner.
  */
 Datum
 mktg_map_source(PG_FUNCTION_ARGS)
@@ -151,11 +179,20 @@ mktg_map_source(PG_FUNCTION_ARGS)
 	Oid			type;
 	bool		watched;
 
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(1))
+	{
+		mktg_begin();
+		require_owner();
+		mktg_require_tenant(tenant);
+		forget_source(name, tenant);
+		mktg_end();
+		PG_RETURN_VOID();
+	}
+	if (PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("arguments \"relation\" and \"contact_column\" must not be NULL"),
-				 errhint("Name a table, and its column with the contact_id or external_id.")));
+				 errmsg("argument \"contact_column\" must not be NULL"),
+				 errhint("Name the column of the table that has the contact_id or external_id.")));
 	relation = PG_GETARG_OID(1);
 	column = NameStr(*PG_GETARG_NAME(2));
 	mktg_begin();
@@ -187,7 +224,7 @@ mktg_map_source(PG_FUNCTION_ARGS)
 	watched = watch(relation, name, column, key, tenant);
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_FCARG(1), MKTG_FCARG(2), MKTG_FCARG(3),
 			  MKTG_TEXT(key), MKTG_ARG(BoolGetDatum(watched)), MKTG_FCARG(5));
-	registry_changed();
+	registry_changed(tenant);
 	if (!watched)
 		ereport(NOTICE,
 				(errmsg("rows of \"%s\" cannot be watched", get_rel_name(relation)),
@@ -251,6 +288,18 @@ require_row_expression(const MktgSource *source, const char *sql)
 	return getBaseType(exprType(value));
 }
 
+/*
+ * What changes with time alone must be known to be refreshed in time: a field of
+ * an application gives times, and rules compare them.
+ */
+static void
+require_no_clock(const char *expression)
+{
+	if (strcmp(mktg_bind_names(expression), expression) != 0)
+		refuse_field("the expression names rule_at, rule_time_zone or rule_currency",
+					 "Only fields that ship may; give a time and compare it in the rule, with WITHIN_LAST or \"-30 days\".");
+}
+
 /* Does the type of an expression serve for a field's? */
 static bool
 type_fits(MktgFieldType field, Oid type)
@@ -288,6 +337,7 @@ check_field(const MktgSource *source, const char *expression, MktgFieldType type
 	if (strlen(expression) > 10000)
 		refuse_field("the expression is too long", "It has at most 10,000 characters.");
 	require_expression(expression);
+	require_no_clock(expression);
 	mktg_split_expression(expression, &aggregate, &row_sql);
 	row_type = row_sql == NULL ? INT8OID : require_row_expression(source, row_sql);
 	switch (aggregate)
@@ -344,11 +394,26 @@ require_field_name(const char *name)
 				 errhint("Write it like loan.balance: letters, digits and _ with dots between, at most %d characters.", MKTG_MAX_NAME)));
 }
 
+static void
+forget_field(const char *name, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("DELETE FROM mktg.field WHERE tenant_id = $1"
+										" AND lower(replace(name, '_', '')) = lower(replace($2, '_', ''))", INT8OID, TEXTOID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_UNKNOWN_FIELD),
+				 errmsg("field \"%s\" does not exist", name),
+				 errhint("Only a tenant's own fields can be removed; SELECT name FROM mktg.field lists them.")));
+	registry_changed(tenant);
+}
+
 /*
  * SQL: mktg.define_field(name text, source text, expression text, type text, description text, tenant bigint) returns void
  *
- * Errors: MK020 name, MK027 source, MK028 expression or type, 42501 for anybody
- * but the owner, and the server's own for an expression that is none.
+ * An expression that is NULL removes the tenant's field.  Errors: MK020 name,
+ * MK027 source or field, MK028 expression or type, 42501 for anybody but the
+ * owner, and the server's own for an expression that is none.
  */
 Datum
 mktg_define_field(PG_FUNCTION_ARGS)
@@ -360,8 +425,8 @@ mktg_define_field(PG_FUNCTION_ARGS)
 		INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
 	char	   *name = mktg_text_argument(fcinfo, 0, "name");
 	char	   *source_name = mktg_text_argument(fcinfo, 1, "source");
-	char	   *expression = mktg_text_argument(fcinfo, 2, "expression");
-	char	   *type_name = mktg_text_argument(fcinfo, 3, "type");
+	char	   *expression;
+	char	   *type_name;
 	int64		tenant = mktg_int64_argument(fcinfo, 5, "tenant");
 	const MktgRegistry *registry;
 	MktgSource *source = NULL;
@@ -370,6 +435,14 @@ mktg_define_field(PG_FUNCTION_ARGS)
 	mktg_begin();
 	require_owner();
 	mktg_require_tenant(tenant);
+	if (PG_ARGISNULL(2))
+	{
+		forget_field(name, tenant);
+		mktg_end();
+		PG_RETURN_VOID();
+	}
+	expression = mktg_text_argument(fcinfo, 2, "expression");
+	type_name = mktg_text_argument(fcinfo, 3, "type");
 	require_field_name(name);
 	registry = mktg_registry(tenant);
 	for (int i = 0; source == NULL && i < registry->nsources; i++)
@@ -386,7 +459,7 @@ mktg_define_field(PG_FUNCTION_ARGS)
 	check_field(source, expression, type);
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_TEXT(source_name), MKTG_TEXT(expression),
 			  MKTG_TEXT(type_name), MKTG_FCARG(4));
-	registry_changed();
+	registry_changed(tenant);
 	mktg_end();
 	PG_RETURN_VOID();
 }
@@ -417,7 +490,7 @@ mktg_define_alias(PG_FUNCTION_ARGS)
 		mktg_check_template(PG_GETARG_JSONB_P(1), tenant);
 		mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(key), MKTG_FCARG(1));
 	}
-	registry_changed();
+	registry_changed(tenant);
 	mktg_end();
 	PG_RETURN_VOID();
 }

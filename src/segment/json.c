@@ -20,6 +20,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "core/bitmap.h"
 #include "segment/json.h"
 
@@ -216,20 +217,18 @@ mktg_json_boolean(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-static pg_tz *
+static MktgDays *
 zone_argument(FunctionCallInfo fcinfo, int n)
 {
-	pg_tz	   *zone = fcinfo->flinfo->fn_extra;
-
 	/* it is the tenant's, the same for every row */
-	if (zone == NULL)
+	if (fcinfo->flinfo->fn_extra == NULL)
 	{
-		zone = pg_tzset(text_to_cstring(PG_GETARG_TEXT_PP(n)));
-		if (zone == NULL)
-			zone = session_timezone;
-		fcinfo->flinfo->fn_extra = zone;
+		pg_tz	   *zone = mktg_find_zone(text_to_cstring(PG_GETARG_TEXT_PP(n)));
+
+		fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(MktgDays));
+		mktg_days_begin(fcinfo->flinfo->fn_extra, zone);
 	}
-	return zone;
+	return fcinfo->flinfo->fn_extra;
 }
 
 /*
@@ -242,41 +241,14 @@ mktg_json_time(PG_FUNCTION_ARGS)
 {
 	JsonbValue	value;
 	char		text[MAXDATELEN + 1];
-	char		workbuf[MAXDATELEN + MAXDATEFIELDS];
-	char	   *field[MAXDATEFIELDS];
-	int			ftype[MAXDATEFIELDS];
-	int			nfields;
-	int			kind;
-	int			zone;
-	struct pg_tm tm;
-	fsec_t		fsec;
 	TimestampTz instant;
-	bool		own_zone = false;
+	bool		date_only;
 
 	if (!argument_value(fcinfo, &value) || value.type != jbvString || value.val.string.len > MAXDATELEN)
 		PG_RETURN_NULL();
 	memcpy(text, value.val.string.val, value.val.string.len);
 	text[value.val.string.len] = '\0';
-	if (strspn(text, "0123456789") < 4)
-		PG_RETURN_NULL();
-	for (int attempt = 0; attempt < 2; attempt++)
-	{
-		if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nfields) != 0)
-			PG_RETURN_NULL();
-		own_zone = attempt == 1;
-		if (mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, own_zone ? &zone : NULL) == 0)
-			break;
-		if (own_zone)
-			PG_RETURN_NULL();
-	}
-	if (kind != DTK_DATE)
-		PG_RETURN_NULL();
-	if (!own_zone)
-	{
-		tm.tm_isdst = -1;
-		zone = DetermineTimeZoneOffset(&tm, zone_argument(fcinfo, 2));
-	}
-	if (tm2timestamp(&tm, fsec, &zone, &instant) != 0)
+	if (!mktg_read_time(text, zone_argument(fcinfo, 2)->zone, &instant, &date_only))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(instant);
 }
@@ -314,18 +286,6 @@ mktg_json_day(const JsonbValue *value, int32 *day)
 }
 
 int32
-mktg_local_day(TimestampTz at, pg_tz *zone)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			offset;
-
-	if (TIMESTAMP_NOT_FINITE(at) || timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
-		return at < 0 ? PG_INT32_MIN / 2 : PG_INT32_MAX / 2;
-	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
-}
-
-int32
 mktg_weekday_of(int32 day)
 {
 	int32		weekday = (day + 6) % 7;	/* 2000-01-01 was a Saturday */
@@ -354,8 +314,10 @@ travel_day(FunctionCallInfo fcinfo, int32 *day)
 
 	if (argument_value(fcinfo, &value) && mktg_json_day(&value, day))
 		return true;
-	*day = mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3));
-	return !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2));
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+		return false;
+	*day = mktg_local_day(zone_argument(fcinfo, 3), PG_GETARG_TIMESTAMPTZ(2));
+	return true;
 }
 
 /* SQL: mktg._advance_days(object jsonb, key text, at timestamptz, zone text) returns integer */
@@ -368,7 +330,7 @@ mktg_advance_days(PG_FUNCTION_ARGS)
 	if (!argument_value(fcinfo, &value) || !mktg_json_day(&value, &day) ||
 		TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 		PG_RETURN_NULL();
-	PG_RETURN_INT32(day - mktg_local_day(PG_GETARG_TIMESTAMPTZ(2), zone_argument(fcinfo, 3)));
+	PG_RETURN_INT32(day - mktg_local_day(zone_argument(fcinfo, 3), PG_GETARG_TIMESTAMPTZ(2)));
 }
 
 /* SQL: mktg._weekday(object jsonb, key text, at timestamptz, zone text) returns integer */

@@ -14,7 +14,6 @@
 
 #include "postgres.h"
 
-#include "pgtime.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -30,9 +29,6 @@ extern int32 mktg_json_count(const JsonbValue *value);
 
 /* The day a string begins with, YYYY-MM-DD, in days since 2000-01-01. */
 extern bool mktg_json_day(const JsonbValue *value, int32 *day);
-
-/* The day an instant falls on. */
-extern int32 mktg_local_day(TimestampTz at, pg_tz *zone);
 
 extern int32 mktg_weekday_of(int32 day);	/* Monday 1 to Sunday 7 */
 extern int32 mktg_month_of(int32 day);

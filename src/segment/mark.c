@@ -77,12 +77,12 @@ mktg_segments_changed(void)
 	CacheInvalidateRelcacheByRelid(get_relname_relid("segment", get_namespace_oid("mktg", false)));
 }
 
-/* Does any segment read the source? Within SPI, as the tables' owner. */
+/* Does any segment read the source? "*" is read by every one. Within SPI, as the tables' owner. */
 static bool
 is_used(const char *source)
 {
 	static MktgQuery query = {
-		.sql = "SELECT DISTINCT unnest(sources) FROM mktg.segment WHERE kind = 'dynamic'", .fresh = true
+		.sql = "SELECT DISTINCT unnest(sources || '{}'::text[] || '*'::text) FROM mktg.segment WHERE kind = 'dynamic'", .fresh = true
 	};
 	static bool registered = false;
 	ListCell   *cell;
@@ -101,7 +101,6 @@ is_used(const char *source)
 		list_free_deep(used_sources);
 		used_sources = NIL;
 		segment_table = get_relname_relid("segment", get_namespace_oid("mktg", false));
-		used_known = true;
 		mktg_run(&query, NULL);
 		caller = MemoryContextSwitchTo(TopMemoryContext);
 		for (uint64 i = 0; i < SPI_processed; i++)
@@ -111,6 +110,7 @@ is_used(const char *source)
 			used_sources = lappend(used_sources, pstrdup(name));
 		}
 		MemoryContextSwitchTo(caller);
+		used_known = true;
 	}
 	foreach(cell, used_sources)
 		if (strcmp(lfirst(cell), source) == 0)
@@ -131,13 +131,21 @@ mktg_set_datum(const int64 *ids, int64 n)
 }
 
 void
-mktg_mark_ids(int64 tenant, const int64 *ids, int64 n)
+mktg_mark_ids(int64 tenant, const char *source, const int64 *ids, int64 n)
 {
-	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, contacts) VALUES ($1, $2)",
-										INT8OID, BYTEAOID);
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, source, contacts) VALUES ($1, $2, $3)",
+										INT8OID, TEXTOID, BYTEAOID);
 
 	if (n > 0)
-		mktg_call(&query, MKTG_INT64(tenant), mktg_set_datum(ids, n));
+		mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(source), mktg_set_datum(ids, n));
+}
+
+/* A contact that comes or goes is or is no longer in segments that read nothing of it. */
+static const char *
+marked_source(const Marking *marking)
+{
+	return strcmp(marking->source, "contact") == 0 && !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event) ?
+		NULL : marking->source;
 }
 
 static int
@@ -165,29 +173,28 @@ write_marks(Marking *marking)
 		for (; i < marking->n && marking->marked[i].tenant == tenant; i++)
 			if (n == 0 || ids[n - 1] != marking->marked[i].contact)
 				ids[n++] = marking->marked[i].contact;
-		mktg_mark_ids(tenant, ids, n);
+		mktg_mark_ids(tenant, marked_source(marking), ids, n);
 	}
 }
 
-/* Ids of the contacts that go by the application's own. */
+/*
+ * Contacts that go by the application's own ids are looked up by whoever takes
+ * the mark: one that another transaction is about to make is not there yet.
+ */
 static void
-resolve(Marking *marking)
+write_external_marks(Marking *marking)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT c.tenant_id, c.contact_id FROM unnest($1, $2) AS u (tenant_id, external_id)"
-										" JOIN mktg.contact c ON c.tenant_id = u.tenant_id AND c.external_id = u.external_id",
-										INT8ARRAYOID, TEXTARRAYOID);
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, source, external_ids)"
+										" SELECT tenant_id, $3, array_agg(DISTINCT external_id)"
+										" FROM unnest($1, $2) AS u (tenant_id, external_id) GROUP BY tenant_id",
+										INT8ARRAYOID, TEXTARRAYOID, TEXTOID);
 	static const Oid types[] = {INT8OID, TEXTOID};
 	MktgColumns names = MKTG_COLUMNS(types);
-	uint64		n;
 
 	for (int64 i = 0; i < marking->n; i++)
 		mktg_columns_add(&names, (MktgArg[]) {MKTG_INT64(marking->marked[i].tenant), MKTG_TEXT(marking->marked[i].external)});
-	n = mktg_run_columns(&query, &names);
-	if (n > marking->capacity)
-		marking->marked = repalloc_huge(marking->marked, sizeof(Marked) * n);
-	for (uint64 i = 0; i < n; i++)
-		marking->marked[i] = (Marked) {mktg_int64_at(i, 1), mktg_int64_at(i, 2), NULL};
-	marking->n = n;
+	if (names.n > 0)
+		mktg_call(&query, mktg_columns_array(&names, 0), mktg_columns_array(&names, 1), MKTG_TEXT(marking->source));
 }
 
 /* ---- reading the statement ---- */
@@ -343,12 +350,12 @@ read_arguments(Marking *marking)
 	}
 }
 
-/* Everybody's rows went: segments that read them begin anew. */
+/* Everybody's rows went: segments that read them (NULL: all) begin anew. */
 static void
 mark_all(const char *source)
 {
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL WHERE kind = 'dynamic' AND $1 = ANY (sources)",
-										TEXTOID);
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL WHERE kind = 'dynamic'"
+										" AND ($1 IS NULL OR $1 = ANY (sources))", TEXTOID);
 
 	mktg_call(&query, MKTG_TEXT(source));
 }
@@ -379,6 +386,7 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Marking		marking = {.trigger = trigger};
+	const char *source;
 	Oid			user;
 	int			context;
 
@@ -393,16 +401,18 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of_segments(), context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
-	if (is_used(marking.source))
+	source = marked_source(&marking);
+	if (is_used(source == NULL ? "*" : source))
 	{
 		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-			mark_all(marking.source);
+			mark_all(source);
 		else
 		{
 			read_rows(&marking);
 			if (marking.external)
-				resolve(&marking);
-			write_marks(&marking);
+				write_external_marks(&marking);
+			else
+				write_marks(&marking);
 		}
 	}
 	SPI_finish();

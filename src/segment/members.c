@@ -386,6 +386,14 @@ segment_list(Datum array, const char *what, int64 tenant, int *n)
 	return ids;
 }
 
+void
+mktg_require_segments(Datum array, const char *what, int64 tenant)
+{
+	int			n;
+
+	(void) segment_list(array, what, tenant, &n);
+}
+
 static bool
 listed(const int64 *ids, int n, int64 id)
 {

@@ -16,10 +16,14 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "miscadmin.h"
+#include "optimizer/cost.h"
 #include "nodes/params.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "base/base.h"
@@ -195,6 +199,31 @@ find_universe(Passing *passing)
 	}
 }
 
+/*
+ * As many processes as there are processors: each keeps a table of records, and
+ * one more would only have to be added up.  Compiling expressions costs more
+ * than it saves on statements that run once.
+ */
+static int
+set_options(bool all)
+{
+	int			nest = NewGUCNestLevel();
+	long		processors = sysconf(_SC_NPROCESSORS_ONLN);
+	char		workers[16];
+
+	if (processors > 0 && max_parallel_workers_per_gather >= processors)
+	{
+		snprintf(workers, sizeof(workers), "%ld", processors - 1);
+		(void) set_config_option("max_parallel_workers_per_gather", workers, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* a list is of those who were written just now, and their rows are in memory */
+	if (!all)
+		(void) set_config_option("random_page_cost", "1.1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
 MktgPass *
 mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 nids, int64 tenant)
 {
@@ -202,6 +231,7 @@ mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 ni
 	Passing		passing = {.pass = pass, .first = compiled[0], .all = ids == NULL};
 	List	   *sources = NIL;
 	ListCell   *cell;
+	int			nest = set_options(ids == NULL);
 
 	if (ids != NULL)
 	{
@@ -233,6 +263,7 @@ mktg_pass_run(MktgCompiled **compiled, int ncompiled, const int64 *ids, int64 ni
 		if (pass->universe.n % BLOCK != 0)
 			pass->members[i][words_of(&passing) - 1] &= (UINT64CONST(1) << (pass->universe.n % BLOCK)) - 1;
 	}
+	AtEOXact_GUC(true, nest);
 	return pass;
 }
 
@@ -283,16 +314,17 @@ typedef struct Run
 	MktgProgramMaker *maker;
 	MktgReading *readings;
 	int			n;
+	bool		watches;		/* also for the flips of leaves that are not for a pass */
 } Run;
 
 /* Earliest row any leaf can count, where all go by one time; PG_INT64_MIN: any. */
 static int64
-earliest(const Run *run, List *watched)
+earliest(const Run *run)
 {
 	int64		lo = PG_INT64_MAX;
 	const char *at = NULL;
 
-	if (watched != NIL)
+	if (run->watches)
 		return PG_INT64_MIN;
 	for (int i = 0; i < run->n; i++)
 	{
@@ -307,11 +339,11 @@ earliest(const Run *run, List *watched)
 }
 
 static void
-run_sql(Passing *passing, Run *run, const MktgSource *source, List *watched, int program)
+run_sql(Passing *passing, Run *run, const MktgSource *source, int program)
 {
 	MktgStatement *statement = &run->maker->statement;
 	StringInfo	sql = &statement->sql;
-	int64		lo = earliest(run, watched);
+	int64		lo = earliest(run);
 	int			only = passing->all ? 0 : mktg_statement_param(statement, INT8ARRAYOID, passing->ids);
 
 	if (source->external)
@@ -446,6 +478,40 @@ passes(const MktgReading *reading, const MktgProgramFact *fact, const MktgProgra
 	}
 }
 
+/* Most facts are a bit or a count; these need no looking at each contact what they are. */
+static bool
+read_simple_block(const MktgReading *reading, const MktgProgramFact *fact, const MktgCollected *c,
+				  const char *record, int64 size, uint64 *word)
+{
+	*word = 0;
+	if (fact->kind == MKTG_FACT_ANY && reading->other < 0)
+	{
+		int			at = c->bits_at + fact->bit / 64 * 8;
+		int			shift = fact->bit % 64;
+
+		for (int64 i = 0; i < size; i++, record += c->width)
+			*word |= (*(const uint64 *) (record + at) >> shift & 1) << i;
+		if (reading->negate)
+			*word = ~*word;
+		return true;
+	}
+	if (fact->kind == MKTG_FACT_COUNT && reading->leaf->test->nranges == 1)
+	{
+		int			at = c->counts_at + fact->count * 4;
+		int64		lo = reading->leaf->test->ranges[0].lo;
+		int64		hi = reading->leaf->test->ranges[0].hi;
+
+		for (int64 i = 0; i < size; i++, record += c->width)
+		{
+			int64		count = *(const uint32 *) (record + at);
+
+			*word |= (uint64) (count >= lo && count < hi) << i;
+		}
+		return true;
+	}
+	return false;
+}
+
 /* Reads the answers of contacts "from" on from their records. */
 static void
 read_answers(Passing *passing, const Run *run, const MktgCollected *c, int64 from, int64 n)
@@ -471,10 +537,11 @@ read_answers(Passing *passing, const Run *run, const MktgCollected *c, int64 fro
 			const MktgProgramFact *fact = &run->maker->facts[reading->fact];
 			const MktgProgramFact *other = reading->other < 0 ? NULL : &run->maker->facts[reading->other];
 			const char *record = c->records + block * c->width;
-			uint64		word = 0;
+			uint64		word;
 
-			for (int64 i = 0; i < size; i++, record += c->width)
-				word |= (uint64) passes(reading, fact, other, c, record, at, &flips[block + i]) << i;
+			if (!read_simple_block(reading, fact, c, record, size, &word))
+				for (int64 i = 0; i < size; i++, record += c->width)
+					word |= (uint64) passes(reading, fact, other, c, record, at, &flips[block + i]) << i;
 			reading->leaf->bits[(from + block) / BLOCK] = word;
 		}
 	}
@@ -504,14 +571,19 @@ read_nothing(Passing *passing, const Run *run, int64 from, int64 n)
 }
 
 static void
-run_program(Passing *passing, Run *run, const MktgSource *source, List *watched)
+run_program(Passing *passing, Run *run, const MktgSource *source)
 {
 	MktgUniverse *universe = &passing->pass->universe;
 	MktgStatement *statement = &run->maker->statement;
 	int64		slice = Max(MAX_RECORDS / mktg_record_width(&run->maker->header) / BLOCK, 1) * BLOCK;
 	int			program = mktg_statement_param(statement, BYTEAOID, (Datum) 0);
 
-	run_sql(passing, run, source, watched, program);
+	run_sql(passing, run, source, program);
+	ereport(DEBUG1,
+			(errmsg_internal("pass over %s: %d inputs, %d values, %d conditions, %d facts, %d bytes a contact",
+							 source->name, run->maker->header.ninputs, run->maker->header.nvalues,
+							 run->maker->header.nconds, run->maker->header.nfacts,
+							 mktg_record_width(&run->maker->header))));
 	for (int64 from = 0; from < universe->n; from += slice)
 	{
 		int64		n = Min(slice, universe->n - from);
@@ -537,7 +609,23 @@ begin_run(Passing *passing, Run *run, const MktgSource *source, int nleaves)
 	run->maker = palloc(sizeof(MktgProgramMaker));
 	run->readings = palloc(sizeof(MktgReading) * nleaves);
 	run->n = 0;
+	run->watches = false;
 	mktg_program_begin(run->maker, source, passing->first);
+}
+
+static bool
+add_leaf(Run *run, MktgLeaf *leaf)
+{
+	if (!mktg_program_add(run->maker, leaf, &run->readings[run->n]))
+		return false;
+	run->n++;
+	return true;
+}
+
+static bool
+run_is_empty(const Run *run)
+{
+	return run->n == 0 && !run->watches;
 }
 
 static void
@@ -563,27 +651,28 @@ run_source(Passing *passing, const MktgSource *source)
 		if (leaf->source != source)
 			continue;
 		leaf->bits = make_bits(passing);
-		if (!mktg_program_add(run.maker, leaf, &run.readings[run.n]) && run.maker->full && run.n > 0)
+		if (add_leaf(&run, leaf))
+			continue;
+		if (run.maker->full && !run_is_empty(&run))
 		{
 			/* there is no room for more; the next program goes on */
-			run_program(passing, &run, source, NIL);
+			run_program(passing, &run, source);
 			begin_run(passing, &run, source, nleaves);
-			(void) mktg_program_add(run.maker, leaf, &run.readings[run.n]);
+			if (add_leaf(&run, leaf))
+				continue;
 		}
-		if (run.readings[run.n].fact >= 0)
-			run.n++;
-		else
-		{
-			alone = lappend(alone, leaf);
-			if (!mktg_program_watch(run.maker, leaf))
-				ereport(ERROR,
-						(errcode(ERRCODE_MKTG_TOO_LARGE),
-						 errmsg("rule on field %s is too large", leaf->field->name),
-						 errhint("Use fewer conditions.")));
-		}
+		/* what one leaf needs is more than a program has room for, or is not for a pass */
+		run.maker->full = false;
+		alone = lappend(alone, leaf);
+		run.watches = true;
+		if (!mktg_program_watch(run.maker, leaf))
+			ereport(ERROR,
+					(errcode(ERRCODE_MKTG_TOO_LARGE),
+					 errmsg("rule on field %s is too large", leaf->field->name),
+					 errhint("Use fewer conditions on times.")));
 	}
-	if (run.n > 0 || alone != NIL)
-		run_program(passing, &run, source, alone);
+	if (!run_is_empty(&run))
+		run_program(passing, &run, source);
 	foreach(cell, alone)
 		run_alone(passing, lfirst(cell));
 }

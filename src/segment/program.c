@@ -37,6 +37,7 @@ mktg_program_begin(MktgProgramMaker *maker, const MktgSource *source, const Mktg
 	initStringInfo(&maker->inputs);
 	initStringInfo(&maker->ranges);
 	initStringInfo(&maker->constants);
+	initStringInfo(&maker->keys);
 	initStringInfo(&maker->code);
 	initStringInfo(&maker->strings);
 	maker->header.magic = MKTG_PROGRAM_MAGIC;
@@ -79,28 +80,45 @@ add_string(MktgProgramMaker *maker, const char *bytes, int length)
 	return offset;
 }
 
+/* A key of JSON objects, by its number; each is there once. */
 static int
-place_value(MktgProgramMaker *maker, MktgValueOf of, int input, int time, const char *key)
+place_key(MktgProgramMaker *maker, const char *key)
 {
-	int			length = key == NULL ? 0 : strlen(key);
+	const MktgProgramString *keys = (const MktgProgramString *) maker->keys.data;
+	MktgProgramString made;
+
+	if (key == NULL)
+		return -1;
+	made.length = strlen(key);
+	for (int i = 0; i < maker->header.nkeys; i++)
+		if (keys[i].length == made.length && memcmp(maker->strings.data + keys[i].offset, key, made.length) == 0)
+			return i;
+	made.offset = add_string(maker, key, made.length);
+	appendBinaryStringInfo(&maker->keys, (char *) &made, sizeof(made));
+	return maker->header.nkeys++;
+}
+
+static int
+place_json(MktgProgramMaker *maker, MktgValueOf of, int input, int time, const char *outer, const char *key)
+{
+	MktgProgramValue made = {of, input, time, place_key(maker, outer), place_key(maker, key)};
 
 	for (int i = 0; i < maker->header.nvalues; i++)
-	{
-		const MktgProgramValue *value = &maker->values[i];
-
-		if (value->of == of && value->input == input && value->time == time && value->key_length == length &&
-			(key == NULL || memcmp(maker->strings.data + value->key, key, length) == 0))
+		if (memcmp(&maker->values[i], &made, sizeof(made)) == 0)
 			return i;
-	}
 	if (maker->header.nvalues == MKTG_MAX_VALUES)
 	{
 		maker->full = true;
 		return 0;
 	}
-	maker->values[maker->header.nvalues] = (MktgProgramValue) {
-		of, input, time, key == NULL ? 0 : add_string(maker, key, length), length
-	};
+	maker->values[maker->header.nvalues] = made;
 	return maker->header.nvalues++;
+}
+
+static int
+place_value(MktgProgramMaker *maker, MktgValueOf of, int input)
+{
+	return place_json(maker, of, input, -1, NULL, NULL);
 }
 
 /* Reads a bare column name. */
@@ -149,8 +167,9 @@ expect(const char *p, const char *word)
 }
 
 /*
- * Expressions that take a key of a jsonb column, which the pass does itself:
- * as a registry writes them, to the letter.
+ * Expressions that take a key of a jsonb column, or of an object it has under
+ * another key, which the pass does itself: as a registry writes them, to the
+ * letter.
  */
 static int
 add_json_value(MktgProgramMaker *maker, const char *sql)
@@ -160,6 +179,7 @@ add_json_value(MktgProgramMaker *maker, const char *sql)
 		const char *name;
 		MktgValueOf of;
 	}			functions[] = {
+		{"mktg._json_texts(", MKTG_VALUE_JSON_TEXTS},
 		{"mktg._json_number(", MKTG_VALUE_JSON_NUMBER},
 		{"mktg._json_count(", MKTG_VALUE_JSON_COUNT},
 		{"mktg._advance_days(", MKTG_VALUE_ADVANCE_DAYS},
@@ -167,27 +187,32 @@ add_json_value(MktgProgramMaker *maker, const char *sql)
 		{"mktg._month(", MKTG_VALUE_MONTH}
 	};
 	char	   *column;
-	char	   *key;
+	char	   *outer = NULL;
+	char	   *key = NULL;
 	char	   *time = NULL;
 	const char *p;
 
-	p = read_column(sql, &column);
-	p = expect(p, " ->> ");
+	p = expect(read_column(sql, &column), " ->> ");
 	if (p != NULL && (p = read_literal(p, &key)) != NULL && *p == '\0')
-		return place_value(maker, MKTG_VALUE_JSON_TEXT, add_input(maker, column), -1, key);
+		return place_json(maker, MKTG_VALUE_JSON_TEXT, add_input(maker, column), -1, NULL, key);
 	for (int i = 0; i < lengthof(functions); i++)
 	{
 		p = expect(sql, functions[i].name);
-		if (p == NULL || (p = read_column(p, &column)) == NULL || (p = expect(p, ", ")) == NULL ||
-			(p = read_literal(p, &key)) == NULL)
+		if (p == NULL || (p = read_column(p, &column)) == NULL)
+			continue;
+		if (functions[i].of == MKTG_VALUE_JSON_COUNT && strcmp(p, ")") == 0)
+			return place_json(maker, MKTG_VALUE_JSON_COUNT, add_input(maker, column), -1, NULL, NULL);
+		if (expect(p, " -> ") != NULL && (p = read_literal(expect(p, " -> "), &outer)) == NULL)
+			continue;
+		if ((p = expect(p, ", ")) == NULL || (p = read_literal(p, &key)) == NULL)
 			continue;
 		if (functions[i].of >= MKTG_VALUE_ADVANCE_DAYS &&
 			((p = expect(p, ", ")) == NULL || (p = read_column(p, &time)) == NULL || (p = expect(p, ", $3")) == NULL))
 			continue;
 		if (strcmp(p, ")") != 0)
 			continue;
-		return place_value(maker, functions[i].of, add_input(maker, column),
-						   time == NULL ? -1 : add_input(maker, time), key);
+		return place_json(maker, functions[i].of, add_input(maker, column),
+						  time == NULL ? -1 : add_input(maker, time), outer, key);
 	}
 	return -1;
 }
@@ -205,19 +230,21 @@ add_value(MktgProgramMaker *maker, const char *sql, Oid type)
 		case INT8OID:
 		case INT4OID:
 		case INT2OID:
-			return place_value(maker, MKTG_VALUE_INT, add_input(maker, sql), -1, NULL);
+			return place_value(maker, MKTG_VALUE_INT, add_input(maker, sql));
 		case TIMESTAMPTZOID:
-			return place_value(maker, MKTG_VALUE_TIME, add_input(maker, sql), -1, NULL);
+			return place_value(maker, MKTG_VALUE_TIME, add_input(maker, sql));
 		case TIMESTAMPOID:
 			return place_value(maker, MKTG_VALUE_TIME,
-							   add_input(maker, psprintf("((%s) AT TIME ZONE $3)", sql)), -1, NULL);
+							   add_input(maker, psprintf("((%s) AT TIME ZONE $3)", sql)));
 		case DATEOID:
-			return place_value(maker, MKTG_VALUE_DATE, add_input(maker, sql), -1, NULL);
+			return place_value(maker, MKTG_VALUE_DATE, add_input(maker, sql));
 		case TEXTOID:
 		case VARCHAROID:
-			return place_value(maker, MKTG_VALUE_TEXT, add_input(maker, sql), -1, NULL);
+			return place_value(maker, MKTG_VALUE_TEXT, add_input(maker, sql));
 		case BOOLOID:
-			return place_value(maker, MKTG_VALUE_BOOL, add_input(maker, sql), -1, NULL);
+			return place_value(maker, MKTG_VALUE_BOOL, add_input(maker, sql));
+		case TEXTARRAYOID:
+			return place_value(maker, MKTG_VALUE_TEXTS, add_input(maker, sql));
 		default:
 			return -1;
 	}
@@ -233,7 +260,7 @@ place_cond(MktgProgramMaker *maker, int value, MktgProgramTest test, int first, 
 		maker->full = true;
 		return 0;
 	}
-	maker->conds[maker->header.nconds] = (MktgProgramCond) {value, test, first, n};
+	maker->conds[maker->header.nconds] = (MktgProgramCond) {value, test, first, n, 0};
 	return maker->header.nconds++;
 }
 
@@ -308,28 +335,27 @@ find_texts_cond(MktgProgramMaker *maker, int value, MktgProgramTest test, const 
 	return place_cond(maker, value, test, maker->header.nconstants - texts->n, texts->n);
 }
 
-/* Ranges over twice the numbers, which may lie between two whole ones. */
+/* Numbers of JSON are numerics, and so are the constants they are held against. */
 static int
-doubled_cond(MktgProgramMaker *maker, int value, const MktgTest *test)
+numeric_cond(MktgProgramMaker *maker, int value, const MktgTest *test)
 {
-	MktgRange  *ranges = palloc0(sizeof(MktgRange) * Max(test->nranges, 1));
+	int			first = maker->header.nconstants;
+	int			cond;
 
-	for (int i = 0; i < test->nranges; i++)
+	for (int k = 0; k < test->n; k++)
 	{
-		int64		lo = test->ranges[i].lo;
-		int64		hi = test->ranges[i].hi;
+		MktgProgramString string;
 
-		/* whole-number ranges [5, ...) of "> 4" begin right behind 4 for other numbers */
-		bool		open_lo = test->op == MKTG_OP_GT;
-		bool		open_hi = test->op != MKTG_OP_LT;
-
-		if ((lo != PG_INT64_MIN && (lo > PG_INT64_MAX / 8 || lo < PG_INT64_MIN / 8)) ||
-			(hi != PG_INT64_MAX && (hi > PG_INT64_MAX / 8 || hi < PG_INT64_MIN / 8)))
-			return -1;
-		ranges[i].lo = lo == PG_INT64_MIN ? lo : open_lo ? (lo - 1) * 2 + 1 : lo * 2;
-		ranges[i].hi = hi == PG_INT64_MAX ? hi : open_hi ? (hi - 1) * 2 + 1 : hi * 2;
+		while (maker->strings.len % MAXIMUM_ALIGNOF != 0)
+			appendStringInfoChar(&maker->strings, '\0');
+		string.length = VARSIZE(test->numbers[k]);
+		string.offset = add_string(maker, (const char *) test->numbers[k], string.length);
+		appendBinaryStringInfo(&maker->constants, (char *) &string, sizeof(string));
 	}
-	return find_ranges_cond(maker, value, ranges, test->nranges);
+	maker->header.nconstants += test->n;
+	cond = place_cond(maker, value, MKTG_NUMBER_IS, first, test->n);
+	maker->conds[cond].op = test->op;
+	return cond;
 }
 
 /* A test the pass carries out itself; -1 if it does not. */
@@ -341,7 +367,8 @@ own_cond(MktgProgramMaker *maker, int value, const MktgTest *test, Oid collation
 	switch (test->kind)
 	{
 		case MKTG_TEST_EXISTS:
-			return of == MKTG_VALUE_JSON_COUNT ? -1 : find_plain_cond(maker, value, MKTG_IS_THERE);
+			return of == MKTG_VALUE_JSON_COUNT || of == MKTG_VALUE_TEXTS || of == MKTG_VALUE_JSON_TEXTS ? -1 :
+				find_plain_cond(maker, value, MKTG_IS_THERE);
 		case MKTG_TEST_BOOLEAN:
 			return of != MKTG_VALUE_BOOL ? -1 :
 				find_plain_cond(maker, value, test->boolean ? MKTG_IS_TRUE : MKTG_IS_FALSE);
@@ -350,7 +377,7 @@ own_cond(MktgProgramMaker *maker, int value, const MktgTest *test, Oid collation
 				find_ranges_cond(maker, value, test->ranges, test->nranges);
 		case MKTG_TEST_NUMBER:
 			if (of == MKTG_VALUE_JSON_NUMBER)
-				return test->whole ? doubled_cond(maker, value, test) : -1;
+				return numeric_cond(maker, value, test);
 			if (of != MKTG_VALUE_INT && of != MKTG_VALUE_JSON_COUNT && of < MKTG_VALUE_ADVANCE_DAYS)
 				return -1;
 			return find_ranges_cond(maker, value, test->ranges, test->nranges);
@@ -365,6 +392,11 @@ own_cond(MktgProgramMaker *maker, int value, const MktgTest *test, Oid collation
 			if (test->op == MKTG_OP_STARTS_WITH)
 				return find_texts_cond(maker, value, MKTG_BEGINS_WITH, test);
 			return -1;
+		case MKTG_TEST_ARRAY:
+			if ((of != MKTG_VALUE_TEXTS && of != MKTG_VALUE_JSON_TEXTS) ||
+				(OidIsValid(collation) && !get_collation_isdeterministic(collation)))
+				return -1;
+			return find_texts_cond(maker, value, MKTG_ONE_OF, test);
 		default:
 			return -1;
 	}
@@ -374,7 +406,7 @@ own_cond(MktgProgramMaker *maker, int value, const MktgTest *test, Oid collation
 static int
 server_cond(MktgProgramMaker *maker, const char *sql)
 {
-	return find_plain_cond(maker, place_value(maker, MKTG_VALUE_BOOL, add_input(maker, sql), -1, NULL), MKTG_IS_TRUE);
+	return find_plain_cond(maker, place_value(maker, MKTG_VALUE_BOOL, add_input(maker, sql)), MKTG_IS_TRUE);
 }
 
 static int
@@ -510,7 +542,7 @@ there_cond(MktgProgramMaker *maker, const MktgLeaf *leaf)
 	int			value = add_value(maker, leaf->field->row_sql,
 								  mktg_expression_type(leaf->source, leaf->field->row_sql, NULL));
 
-	if (value >= 0 && maker->values[value].of != MKTG_VALUE_JSON_COUNT)
+	if (value >= 0 && maker->values[value].of != MKTG_VALUE_JSON_COUNT && maker->values[value].of != MKTG_VALUE_JSON_TEXTS)
 		return find_plain_cond(maker, value, MKTG_IS_THERE);
 	return server_cond(maker, psprintf("((%s) IS NOT NULL)", leaf->field->row_sql));
 }
@@ -628,6 +660,7 @@ typedef struct Before
 	int			ninputs;
 	int			ranges;
 	int			constants;
+	int			keys;
 	int			code;
 } Before;
 
@@ -636,7 +669,7 @@ remember(const MktgProgramMaker *maker)
 {
 	return (Before) {
 		maker->header, maker->inputs.len, list_length(maker->input_sqls),
-		maker->ranges.len, maker->constants.len, maker->code.len
+		maker->ranges.len, maker->constants.len, maker->keys.len, maker->code.len
 	};
 }
 
@@ -649,6 +682,7 @@ go_back(MktgProgramMaker *maker, const Before *before)
 	maker->input_sqls = list_truncate(maker->input_sqls, before->ninputs);
 	maker->ranges.len = before->ranges;
 	maker->constants.len = before->constants;
+	maker->keys.len = before->keys;
 	maker->code.len = before->code;
 }
 
@@ -676,87 +710,33 @@ mktg_program_add(MktgProgramMaker *maker, MktgLeaf *leaf, MktgReading *reading)
 	return reading->fact >= 0;
 }
 
+/* Conditions on times of rows, which time alone turns round. */
+static void
+watch_cond(MktgProgramMaker *maker, const MktgCond *cond)
+{
+	int			value;
+
+	check_stack_depth();
+	for (int i = 0; i < cond->nconds; i++)
+		watch_cond(maker, cond->conds[i]);
+	if (cond->kind != MKTG_COND_TEST || cond->test->kind != MKTG_TEST_RANGE)
+		return;
+	value = add_value(maker, cond->row_sql, cond->row_type);
+	if (value >= 0)
+		(void) own_cond(maker, value, cond->test, cond->collation);
+}
+
 bool
 mktg_program_watch(MktgProgramMaker *maker, const MktgLeaf *leaf)
 {
 	Before		before = remember(maker);
 
-	(void) begin_formula(maker, leaf);
-	if (maker->full)
-		go_back(maker, &before);
-	return !maker->full;
-}
-
-/* ---- writing ---- */
-
-static void
-write_part(StringInfo out, const void *bytes, Size size)
-{
-	appendBinaryStringInfo(out, bytes, size);
-	while (out->len % MAXIMUM_ALIGNOF != 0)
-		appendStringInfoChar(out, '\0');
-}
-
-static void
-write_dense_ids(StringInfo out, MktgProgram *header, const int64 *ids, int64 nids)
-{
-	uint64	   *words = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(uint64) * header->nwords,
-												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	uint32	   *ranks = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(uint32) * header->nwords,
-												   MCXT_ALLOC_HUGE);
-	uint32		rank = 0;
-
-	for (int64 i = 0; i < nids; i++)
-	{
-		uint64		offset = (uint64) ids[i] - (uint64) header->lowest;
-
-		words[offset / 64] |= UINT64CONST(1) << (offset % 64);
-	}
-	for (int64 i = 0; i < header->nwords; i++)
-	{
-		ranks[i] = rank;
-		rank += __builtin_popcountll(words[i]);
-	}
-	write_part(out, words, sizeof(uint64) * header->nwords);
-	write_part(out, ranks, sizeof(uint32) * header->nwords);
-	pfree(words);
-	pfree(ranks);
-}
-
-Datum
-mktg_program_write(MktgProgramMaker *maker, const int64 *ids, int64 nids)
-{
-	MktgProgram *header = &maker->header;
-	StringInfoData out;
-	StringInfoData body;
-	bytea	   *program;
-
-	header->nids = nids;
-	header->lowest = nids > 0 ? ids[0] : 0;
-	header->ncode = maker->code.len / sizeof(int32);
-	header->nstrings = maker->strings.len;
-	header->nwords = 0;
-	header->dense = nids > 0 && (uint64) ids[nids - 1] - (uint64) ids[0] < (uint64) nids * 64;
-	if (header->dense)
-		header->nwords = (int64) (((uint64) ids[nids - 1] - (uint64) ids[0]) / 64 + 1);
-	initStringInfo(&body);
-	write_part(&body, header, sizeof(*header));
-	write_part(&body, maker->values, sizeof(MktgProgramValue) * header->nvalues);
-	write_part(&body, maker->conds, sizeof(MktgProgramCond) * header->nconds);
-	write_part(&body, maker->ranges.data, maker->ranges.len);
-	write_part(&body, maker->constants.data, maker->constants.len);
-	write_part(&body, maker->facts, sizeof(MktgProgramFact) * header->nfacts);
-	write_part(&body, maker->code.data, maker->code.len);
-	write_part(&body, maker->strings.data, maker->strings.len);
-	if (header->dense)
-		write_dense_ids(&body, header, ids, nids);
-	else
-		write_part(&body, ids, sizeof(int64) * nids);
-	initStringInfo(&out);
-	program = palloc(VARHDRSZ + body.len);
-	SET_VARSIZE(program, VARHDRSZ + body.len);
-	memcpy(VARDATA(program), body.data, body.len);
-	pfree(body.data);
-	pfree(out.data);
-	return PointerGetDatum(program);
+	if (leaf->at_sql != NULL)
+		(void) find_ranges_cond(maker, add_value(maker, leaf->at_sql, TIMESTAMPTZOID), &leaf->window, 1);
+	if (leaf->rows != NULL)
+		watch_cond(maker, leaf->rows);
+	if (!maker->full)
+		return true;
+	go_back(maker, &before);
+	return false;
 }

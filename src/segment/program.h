@@ -37,6 +37,7 @@ typedef struct MktgProgramMaker
 	MktgProgramFact facts[MKTG_MAX_FACTS];
 	StringInfoData ranges;
 	StringInfoData constants;
+	StringInfoData keys;
 	StringInfoData code;
 	StringInfoData strings;
 	bool		full;			/* something did not fit; what was asked last has no place */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * refresh.c
- *		Segments brought up to date: one, all, or those who changed.
+ *		Segments brought up to date: one, or all; dirty.c has those who changed.
  *
  * A refresh first locks the segments it writes and takes the marks of what
  * changed, then looks: so it sees all that the marks it took are about, and
@@ -23,7 +23,7 @@
 #include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgtime.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -33,103 +33,47 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
-#include "core/bitmap.h"
+#include "base/zone.h"
 #include "segment/ask.h"
-#include "segment/segment.h"
-
-/* Above this part of all contacts, looking at everybody is cheaper. */
-#define MANY_DIRTY		8
-
-/* Sets taken at once; there may be one for every statement of a busy hour. */
-#define SETS_AT_ONCE	20000
-
-typedef struct Refreshed
-{
-	int64		segment;
-	char	   *name;
-	Jsonb	   *rules;
-	bool		history;
-	bool		stale;
-	char	   *failure;		/* or NULL */
-	MktgCompiled *compiled;		/* NULL: its rules do not hold any more */
-	MktgMembersChange change;
-} Refreshed;
-
-typedef struct Refresh
-{
-	int64		tenant;
-	TimestampTz at;
-	Refreshed  *segments;
-	int			n;
-	MktgColumns due;
-} Refresh;
+#include "segment/refreshing.h"
 
 static const Oid due_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID};
 
-static void write_failed(const Refresh *refresh);
-static int64 count_contacts(int64 tenant);
-static void compile_all(Refresh *refresh);
-static void run_all(Refresh *refresh, const int64 *ids, int64 nids, int64 due_of);
 static void note_flips(Refresh *refresh, const MktgPass *pass, int64 segment);
 
 PG_FUNCTION_INFO_V1(mktg_refresh_segment);
 PG_FUNCTION_INFO_V1(mktg_refresh_segments);
-PG_FUNCTION_INFO_V1(mktg_refresh_dirty);
 
 /* ---- the calendar ---- */
 
 TimestampTz
 mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz at)
 {
-	pg_tz	   *zone = pg_tzset(registry->time_zone);
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			offset;
-	TimestampTz due;
+	pg_tz	   *zone;
+	int32		day;
+	int			year;
+	int			month;
+	int			mday;
 
 	if (changes == MKTG_CHANGES_NEVER)
 		return DT_NOEND;
-	if (zone == NULL)
-		zone = session_timezone;
-	if (timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	zone = mktg_find_zone(registry->time_zone);
+	day = mktg_day_at(at, zone);
+	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
 	if (changes == MKTG_CHANGES_MONTHLY)
-	{
-		tm.tm_mday = 1;
-		if (++tm.tm_mon > 12)
-		{
-			tm.tm_mon = 1;
-			tm.tm_year++;
-		}
-	}
-	else
-		j2date(date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) + 1, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-	tm.tm_isdst = -1;
-	offset = DetermineTimeZoneOffset(&tm, zone);
-	if (tm2timestamp(&tm, 0, &offset, &due) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	return due;
+		return mktg_midnight((month == 12 ? date2j(year + 1, 1, 1) : date2j(year, month + 1, 1)) - POSTGRES_EPOCH_JDATE, zone);
+	return mktg_midnight(day + 1, zone);
 }
 
 /* ---- which segments ---- */
 
-/*
- * Needs to be held against everybody: new, changed by the calendar, or unsettled
- * with nobody left to wait for.  One that failed gets a minute.
- */
-#define IS_STALE(at) \
-	"((refreshed_at IS NULL OR calendar_due <= " at " OR (settle_after > '0'::xid8 AND NOT EXISTS" \
-	" (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE x < settle_after)))" \
-	" AND (failed_at IS NULL OR failed_at < clock_timestamp() - interval '1 minute'))"
-
 /* Always in this order, so that no two refreshes wait for each other. */
 #define LOCK_SEGMENTS(which) \
-	"SELECT segment_id, name, rules, keeps_history, " IS_STALE("$2") " FROM mktg.segment" \
+	"SELECT segment_id, name, rules, keeps_history, " MKTG_IS_STALE("$2") ", sources FROM mktg.segment" \
 	" WHERE tenant_id = $1 AND kind = 'dynamic' AND " which " ORDER BY segment_id FOR NO KEY UPDATE"
 
-static void
-take_segments(Refresh *refresh, int64 segment)
+void
+mktg_refresh_take_segments(Refresh *refresh, int64 segment)
 {
 	static MktgQuery all = MKTG_QUERY(LOCK_SEGMENTS("$3 IS NULL"), INT8OID, TIMESTAMPTZOID, INT8OID);
 	static MktgQuery one = MKTG_QUERY(LOCK_SEGMENTS("segment_id = $3"), INT8OID, TIMESTAMPTZOID, INT8OID);
@@ -148,11 +92,12 @@ take_segments(Refresh *refresh, int64 segment)
 		taken->rules = DatumGetJsonbPCopy(mktg_value_at(i, 3, &isnull));
 		taken->history = mktg_bool_at(i, 4);
 		taken->stale = mktg_bool_at(i, 5);
+		taken->sources = DatumGetArrayTypePCopy(mktg_value_at(i, 6, &isnull));
 	}
 }
 
-static void
-begin(Refresh *refresh, TimestampTz at, int64 tenant)
+void
+mktg_refresh_begin(Refresh *refresh, TimestampTz at, int64 tenant)
 {
 	memset(refresh, 0, sizeof(*refresh));
 	refresh->tenant = tenant;
@@ -226,9 +171,20 @@ compile_one(Attempt *what)
 	one->compiled = mktg_compile_rules(one->rules, what->refresh->at, what->refresh->tenant);
 }
 
+/* Rules that may not hold any more: NULL, without a word, if they do not. */
+MktgCompiled *
+mktg_try_compile(Jsonb *rules, TimestampTz at, int64 tenant)
+{
+	Refreshed	one = {.rules = rules};
+	Refresh		refresh = {.tenant = tenant, .at = at, .segments = &one, .n = 1};
+	Attempt		what = {.refresh = &refresh};
+
+	return attempt(compile_one, &what, NULL) ? one.compiled : NULL;
+}
+
 /* Rules may have come to name what was dropped; the other segments do not mind. */
-static void
-compile_all(Refresh *refresh)
+void
+mktg_refresh_compile_all(Refresh *refresh)
 {
 	for (int i = 0; i < refresh->n; i++)
 	{
@@ -252,7 +208,8 @@ hold(Attempt *what)
 	int			n = 0;
 
 	for (int i = 0; i < refresh->n; i++)
-		if (refresh->segments[i].compiled != NULL && (what->segment < 0 || what->segment == i))
+		if (refresh->segments[i].compiled != NULL && !refresh->segments[i].left_out &&
+			(what->segment < 0 || what->segment == i))
 		{
 			segments[n] = &refresh->segments[i];
 			compiled[n++] = refresh->segments[i].compiled;
@@ -265,15 +222,21 @@ hold(Attempt *what)
 	PopActiveSnapshot();
 	mktg_members_begin(&writer, refresh->tenant, refresh->at);
 	for (int i = 0; i < n; i++)
-		segments[i]->change = mktg_members_apply(&writer, segments[i]->segment, &pass->universe, pass->members[i],
-												 what->ids == NULL, segments[i]->history);
+	{
+		MktgMembersChange change = mktg_members_apply(&writer, segments[i]->segment, &pass->universe, pass->members[i],
+													  what->ids == NULL, segments[i]->history);
+
+		segments[i]->change.entered += change.entered;
+		segments[i]->change.exited += change.exited;
+		segments[i]->change.size = change.size;
+	}
 	mktg_members_end(&writer);
 	note_flips(refresh, pass, what->due_of);
 }
 
 /* All together; if that fails, each for itself, and those that fail are left out. */
-static void
-run_all(Refresh *refresh, const int64 *ids, int64 nids, int64 due_of)
+void
+mktg_refresh_run_all(Refresh *refresh, const int64 *ids, int64 nids, int64 due_of)
 {
 	Attempt		what = {.refresh = refresh, .segment = -1, .ids = ids, .nids = nids, .due_of = due_of};
 
@@ -347,8 +310,8 @@ note_flips(Refresh *refresh, const MktgPass *pass, int64 segment)
 	pfree(ids);
 }
 
-static void
-write_due(Refresh *refresh)
+void
+mktg_refresh_write_due(Refresh *refresh)
 {
 	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, segment_id, due, contacts)"
 										" SELECT * FROM unnest($1, $2, $3, $4)",
@@ -407,9 +370,22 @@ running(uint64 *next_xid)
 	return mktg_bool_at(0, 1);
 }
 
+/* A segment that failed is not up to date; why is there to be read. */
+void
+mktg_refresh_write_failed(const Refresh *refresh)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL, failure = $3, failed_at = clock_timestamp()"
+										" WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, TEXTOID);
+
+	for (int i = 0; i < refresh->n; i++)
+		if (refresh->segments[i].compiled == NULL)
+			mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_INT64(refresh->segments[i].segment),
+					  MKTG_TEXT(refresh->segments[i].failure));
+}
+
 /* Holds all contacts against the segments taken; "due_of" is whose due sets are replaced, 0 for all. */
-static void
-refresh_whole(Refresh *refresh, int64 due_of)
+void
+mktg_refresh_whole(Refresh *refresh, int64 due_of)
 {
 	static MktgQuery forget_all = MKTG_QUERY("DELETE FROM mktg.segment_due WHERE tenant_id = $1", INT8OID);
 	static MktgQuery forget_one = MKTG_QUERY("DELETE FROM mktg.segment_due WHERE tenant_id = $1 AND segment_id = $2",
@@ -417,15 +393,15 @@ refresh_whole(Refresh *refresh, int64 due_of)
 	uint64		next_xid;
 	bool		alone = running(&next_xid);
 
-	compile_all(refresh);
+	mktg_refresh_compile_all(refresh);
 	if (due_of == 0)
 		mktg_call(&forget_all, MKTG_INT64(refresh->tenant));
 	else
 		mktg_call(&forget_one, MKTG_INT64(refresh->tenant), MKTG_INT64(due_of));
-	run_all(refresh, NULL, 0, due_of);
-	write_due(refresh);
+	mktg_refresh_run_all(refresh, NULL, 0, due_of);
+	mktg_refresh_write_due(refresh);
 	write_whole(refresh, alone, next_xid);
-	write_failed(refresh);
+	mktg_refresh_write_failed(refresh);
 }
 
 /*
@@ -443,8 +419,8 @@ mktg_refresh_segment(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	mktg_begin();
-	begin(&refresh, at, tenant);
-	take_segments(&refresh, segment);
+	mktg_refresh_begin(&refresh, at, tenant);
+	mktg_refresh_take_segments(&refresh, segment);
 	if (refresh.n == 0)
 	{
 		mktg_require_segment(segment, tenant);
@@ -455,7 +431,7 @@ mktg_refresh_segment(PG_FUNCTION_ARGS)
 	}
 	/* here an error is the caller's */
 	(void) mktg_compile_rules(refresh.segments[0].rules, at, tenant);
-	refresh_whole(&refresh, segment);
+	mktg_refresh_whole(&refresh, segment);
 	result = mktg_keep_row(fcinfo, (MktgArg[])
 						   {
 							   MKTG_INT64(refresh.segments[0].change.entered),
@@ -483,9 +459,9 @@ mktg_refresh_segments(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	mktg_begin();
 	mktg_require_tenant(tenant);
-	begin(&refresh, at, tenant);
-	take_segments(&refresh, 0);
-	refresh_whole(&refresh, 0);
+	mktg_refresh_begin(&refresh, at, tenant);
+	mktg_refresh_take_segments(&refresh, 0);
+	mktg_refresh_whole(&refresh, 0);
 	for (int i = 0; i < refresh.n; i++)
 	{
 		const Refreshed *one = &refresh.segments[i];
@@ -500,207 +476,4 @@ mktg_refresh_segments(PG_FUNCTION_ARGS)
 	}
 	mktg_end();
 	return (Datum) 0;
-}
-
-/* ---- who changed ---- */
-
-typedef struct Ids
-{
-	int64	   *ids;
-	int64		n;
-	int64		capacity;
-} Ids;
-
-static bool
-add_chunk(void *context, int64 chunk, const uint64 *words)
-{
-	Ids		   *to = context;
-	int64		more = mktg_words_count(words, MKTG_CHUNK_WORDS);
-
-	if (to->n + more > to->capacity)
-	{
-		to->capacity = (to->n + more) * 2 + 64;
-		to->ids = to->ids == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * to->capacity) :
-			repalloc_huge(to->ids, sizeof(int64) * to->capacity);
-	}
-	for (int i = 0; i < MKTG_CHUNK_WORDS; i++)
-		for (uint64 word = words[i]; word != 0; word &= word - 1)
-			to->ids[to->n++] = (chunk << MKTG_CHUNK_SHIFT) + i * 64 + __builtin_ctzll(word);
-	return true;
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Takes the sets that are due; who is in them, ascending, each once. */
-static void
-take_due(Refresh *refresh, Ids *dirty)
-{
-	static MktgQuery query = MKTG_QUERY(
-		"WITH d AS MATERIALIZED (SELECT s.ctid AS tid FROM mktg.segment_due s WHERE s.tenant_id = $1 AND s.due <= $2"
-		"  ORDER BY s.due LIMIT $3 FOR UPDATE SKIP LOCKED)"
-		" DELETE FROM mktg.segment_due s USING d WHERE s.ctid = d.tid RETURNING s.contacts",
-		INT8OID, TIMESTAMPTZOID, INT4OID);
-	uint64		sets = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_TIME(refresh->at), MKTG_INT32(SETS_AT_ONCE));
-	int64		n = 0;
-
-	for (uint64 i = 0; i < sets; i++)
-	{
-		bool		isnull;
-		bytea	   *set = DatumGetByteaPP(mktg_value_at(i, 1, &isnull));
-
-		if (!mktg_set_visit((const uint8_t *) VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set), add_chunk, dirty))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a set of contacts in mktg.segment_due cannot be read"),
-					 errhint("DELETE FROM mktg.segment_due, then run mktg.refresh_segments().")));
-	}
-	qsort(dirty->ids, dirty->n, sizeof(int64), compare_ids);
-	for (int64 i = 0; i < dirty->n; i++)
-		if (n == 0 || dirty->ids[n - 1] != dirty->ids[i])
-			dirty->ids[n++] = dirty->ids[i];
-	dirty->n = n;
-}
-
-static int64
-count_contacts(int64 tenant)
-{
-	static MktgQuery query = MKTG_QUERY("SELECT count(*) FROM mktg.contact WHERE tenant_id = $1", INT8OID);
-
-	mktg_call(&query, MKTG_INT64(tenant));
-	return mktg_int64_at(0, 1);
-}
-
-/* What a refresh of some contacts has made of the segments. */
-static void
-write_some(Refresh *refresh)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment s SET size = s.size + u.more"
-										" FROM unnest($1, $2) AS u (segment_id, more)"
-										" WHERE s.tenant_id = $3 AND s.segment_id = u.segment_id",
-										INT8ARRAYOID, INT8ARRAYOID, INT8OID);
-	static const Oid types[] = {INT8OID, INT8OID};
-	MktgColumns columns = MKTG_COLUMNS(types);
-
-	for (int i = 0; i < refresh->n; i++)
-	{
-		const MktgMembersChange *change = &refresh->segments[i].change;
-
-		if (refresh->segments[i].compiled != NULL && change->entered != change->exited)
-			mktg_columns_add(&columns, (MktgArg[])
-							 {
-								 MKTG_INT64(refresh->segments[i].segment), MKTG_INT64(change->entered - change->exited)
-							 });
-	}
-	if (columns.n > 0)
-		mktg_call(&query, mktg_columns_array(&columns, 0), mktg_columns_array(&columns, 1), MKTG_INT64(refresh->tenant));
-}
-
-/* A segment that failed is not up to date; why is there to be read. */
-static void
-write_failed(const Refresh *refresh)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL, failure = $3, failed_at = clock_timestamp()"
-										" WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, TEXTOID);
-
-	for (int i = 0; i < refresh->n; i++)
-		if (refresh->segments[i].compiled == NULL)
-			mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_INT64(refresh->segments[i].segment),
-					  MKTG_TEXT(refresh->segments[i].failure));
-}
-
-/* Segments that are due for everybody: one alone, several with all others; who is looked at. */
-static int64
-refresh_stale(const Refresh *all)
-{
-	Refresh		refresh = *all;
-	int			stale = 0;
-
-	for (int i = 0; i < all->n; i++)
-		if (all->segments[i].stale)
-		{
-			refresh.segments = &all->segments[i];
-			stale++;
-		}
-	if (stale == 0)
-		return 0;
-	refresh.n = stale == 1 ? 1 : all->n;
-	if (stale > 1)
-		refresh.segments = all->segments;
-	refresh_whole(&refresh, stale == 1 ? refresh.segments[0].segment : 0);
-	return count_contacts(all->tenant);
-}
-
-/* Gives the number of contacts looked at. */
-static int64
-refresh_dirty(TimestampTz at, int64 tenant, int64 limit)
-{
-	Refresh		refresh;
-	Ids			dirty = {0};
-	int64		looked;
-
-	begin(&refresh, at, tenant);
-	take_segments(&refresh, 0);
-	looked = refresh_stale(&refresh);
-	take_due(&refresh, &dirty);
-	if (dirty.n == 0 || refresh.n == 0)
-		return looked;
-	if (limit > 0 && dirty.n > limit)
-	{
-		mktg_mark_ids(tenant, dirty.ids + limit, dirty.n - limit);
-		dirty.n = limit;
-	}
-	if (dirty.n > 10000 && dirty.n > count_contacts(tenant) / MANY_DIRTY)
-	{
-		refresh_whole(&refresh, 0);
-		return looked + count_contacts(tenant);
-	}
-	compile_all(&refresh);
-	run_all(&refresh, dirty.ids, dirty.n, 0);
-	write_due(&refresh);
-	write_some(&refresh);
-	write_failed(&refresh);
-	return looked + dirty.n;
-}
-
-/*
- * SQL: mktg.refresh_dirty(limit bigint, at timestamptz, tenant bigint) returns bigint
- *
- * Errors: MK021 limit below 1.
- */
-Datum
-mktg_refresh_dirty(PG_FUNCTION_ARGS)
-{
-	TimestampTz at = mktg_at_argument(fcinfo, 1);
-	int64		tenant = mktg_int64_argument(fcinfo, 2, "tenant");
-	int64		looked;
-
-	if (!PG_ARGISNULL(0) && PG_GETARG_INT64(0) < 1)
-		mktg_require_limit("limit", (int32) Max(PG_GETARG_INT64(0), PG_INT32_MIN));
-	mktg_begin();
-	mktg_require_tenant(tenant);
-	looked = refresh_dirty(at, tenant, PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0));
-	mktg_end();
-	PG_RETURN_INT64(looked);
-}
-
-bool
-mktg_refresh_next(TimestampTz at, int64 limit)
-{
-	static MktgQuery query = MKTG_QUERY(
-		"SELECT t.tenant_id FROM mktg.tenant t WHERE"
-		" EXISTS (SELECT FROM mktg.segment WHERE tenant_id = t.tenant_id AND kind = 'dynamic'"
-		"  AND " IS_STALE("$1") ")"
-		" OR (EXISTS (SELECT FROM mktg.segment_due d WHERE d.tenant_id = t.tenant_id AND d.due <= $1))"
-		" LIMIT 1", TIMESTAMPTZOID);
-
-	if (mktg_call(&query, MKTG_TIME(at)) == 0)
-		return false;
-	return refresh_dirty(at, mktg_int64_at(0, 1), limit) > 0;
 }

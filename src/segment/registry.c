@@ -161,7 +161,7 @@ read_sources(MktgRegistry *registry)
 {
 	static MktgQuery query = {
 		.sql = "SELECT s.name, s.relation::oid, s.contact_column::text, s.at_column::text, s.key, s.watched,"
-		" format('%I.%I', n.nspname, c.relname), k.atttypid, a.atttypid, t.attname IS NOT NULL, s.tenant_id"
+		" CASE WHEN c.oid IS NOT NULL THEN format('%I.%I', n.nspname, c.relname) END, k.atttypid, a.atttypid, t.attname IS NOT NULL, s.tenant_id"
 		" FROM mktg.source s"
 		" LEFT JOIN pg_catalog.pg_class c ON c.oid = s.relation"
 		" LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -205,8 +205,8 @@ mktg_time_column_sql(const char *column, Oid type)
 	if (column == NULL)
 		return NULL;
 	if (type == TIMESTAMPTZOID)
-		return psprintf("s.%s", quote_identifier(column));
-	return psprintf("(s.%s::timestamp AT TIME ZONE $3)", quote_identifier(column));
+		return pstrdup(quote_identifier(column));
+	return psprintf("(%s::timestamp AT TIME ZONE $3)", quote_identifier(column));
 }
 
 /* The source of a name that fields of a tenant mean: its own before the one that ships. */

@@ -76,15 +76,12 @@ refuse_kind(int64 segment, const char *kind, const char *hint)
 static Datum
 source_names(const MktgCompiled *compiled)
 {
-	Datum	   *names = palloc(sizeof(Datum) * (list_length(compiled->sources) + 2));
+	Datum	   *names = palloc(sizeof(Datum) * (list_length(compiled->sources) + 1));
 	int			n = 0;
 	ListCell   *cell;
 
-	/* whatever else they read, contacts come and go */
-	names[n++] = CStringGetTextDatum("contact");
 	foreach(cell, compiled->sources)
-		if (!((MktgSource *) lfirst(cell))->is_contact)
-			names[n++] = CStringGetTextDatum(((MktgSource *) lfirst(cell))->name);
+		names[n++] = CStringGetTextDatum(((MktgSource *) lfirst(cell))->name);
 	return mktg_array(names, NULL, n, TEXTOID);
 }
 
@@ -147,15 +144,20 @@ mktg_create_segment(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(segment);
 }
 
-/* Segments whose rules take this one's in read what it reads, now and after a change. */
+/*
+ * Notes anew what segments read: those whose rules take other segments in
+ * ("nested"), or all.  Rules that do not hold any more are left to the refresh,
+ * which says so.
+ */
 static void
-follow_sources(int64 tenant)
+renew_sources(int64 tenant, bool nested)
 {
 	static MktgQuery list = MKTG_QUERY("SELECT segment_id, rules FROM mktg.segment WHERE tenant_id = $1 AND kind = 'dynamic'"
-									   " AND rules::text LIKE '%\"segment\"%' ORDER BY segment_id", INT8OID);
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET sources = $3, refreshed_at = NULL, settle_after = '0'::xid8"
+									   " AND (NOT $2 OR rules::text LIKE '%\"segment\"%') ORDER BY segment_id", INT8OID, BOOLOID);
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET sources = coalesce($3, sources), refreshed_at = NULL,"
+										" failed_at = NULL, settle_after = '0'::xid8"
 										" WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, TEXTARRAYOID);
-	uint64		n = mktg_call(&list, MKTG_INT64(tenant));
+	uint64		n = mktg_call(&list, MKTG_INT64(tenant), MKTG_ARG(BoolGetDatum(nested)));
 	int64	   *ids = palloc(sizeof(int64) * (n + 1));
 	Jsonb	  **rules = palloc(sizeof(Jsonb *) * (n + 1));
 
@@ -167,8 +169,20 @@ follow_sources(int64 tenant)
 		rules[i] = DatumGetJsonbPCopy(mktg_value_at(i, 2, &isnull));
 	}
 	for (uint64 i = 0; i < n; i++)
+	{
+		MktgCompiled *compiled = nested ? mktg_compile_rules(rules[i], mktg_now(), tenant) :
+			mktg_try_compile(rules[i], mktg_now(), tenant);
+
 		mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(ids[i]),
-				  MKTG_ARG(source_names(mktg_compile_rules(rules[i], mktg_now(), tenant))));
+				  compiled == NULL ? MKTG_NULL : MKTG_ARG(source_names(compiled)));
+	}
+}
+
+void
+mktg_segments_outdated(int64 tenant)
+{
+	renew_sources(tenant, false);
+	mktg_segments_changed();
 }
 
 /*
@@ -192,7 +206,7 @@ mktg_update_segment(PG_FUNCTION_ARGS)
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(segment), MKTG_ARG(JsonbPGetDatum(rules)),
 			  MKTG_ARG(source_names(mktg_compile_rules(rules, mktg_now(), tenant))));
 	/* also finds a circle the new rules close */
-	follow_sources(tenant);
+	renew_sources(tenant, true);
 	mktg_segments_changed();
 	mktg_end();
 	PG_RETURN_VOID();
@@ -368,7 +382,7 @@ change_static(FunctionCallInfo fcinfo, bool add)
 	mktg_call(&sized, MKTG_INT64(tenant), MKTG_INT64(segment), MKTG_INT64(change.entered - change.exited), MKTG_TIME(mktg_now()));
 	/* rules of other segments may name this one */
 	if (change.entered + change.exited > 0)
-		mktg_mark_ids(tenant, universe.ids, universe.n);
+		mktg_mark_ids(tenant, NULL, universe.ids, universe.n);
 	mktg_end();
 	return add ? change.entered : change.exited;
 }

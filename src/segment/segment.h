@@ -341,12 +341,18 @@ extern void mktg_members_end(MktgMembersWriter *writer);
 /* Members of a segment, ascending. */
 extern int64 *mktg_members_read(int64 segment, int64 tenant, int64 *n);
 
-/* Contacts in any of the segments included and none excluded, ascending; include empty: of the list given. */
+/* Contacts in any of the segments included and none excluded, ascending. */
 extern int64 *mktg_audience_ids(Datum include, Datum exclude, int64 tenant, int64 *n);
 
 extern void mktg_require_segment(int64 segment, int64 tenant);
 
+/* The same for an array of them; NULLs in it are refused. */
+extern void mktg_require_segments(Datum array, const char *what, int64 tenant);
+
 /* ---- refresh.c ---- */
+
+/* Rules that may not hold any more: NULL if they do not. */
+extern MktgCompiled *mktg_try_compile(Jsonb *rules, TimestampTz at, int64 tenant);
 
 /* Contacts the rules mean, ascending. */
 extern int64 *mktg_matching_ids(MktgCompiled *compiled, int64 *n);
@@ -356,9 +362,12 @@ extern int64 mktg_bits_count(const uint64 *words, int64 n);
 /* The instant the next change of the calendar makes of "at". */
 extern TimestampTz mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz at);
 
+/* Is there anything to refresh, of any tenant? */
+extern bool mktg_refresh_wanted(TimestampTz at);
+
 /*
- * The worker's part: brings segments of one tenant up to date that need it;
- * false if there was none.
+ * Brings segments of one tenant up to date, holding about "limit" contacts
+ * against them; false if there was nothing to do.
  */
 extern bool mktg_refresh_next(TimestampTz at, int64 limit);
 
@@ -367,8 +376,17 @@ extern bool mktg_refresh_next(TimestampTz at, int64 limit);
 /* Writes a set of contacts (ascending, each once) down as due from an instant on. */
 extern MktgArg mktg_set_datum(const int64 *ids, int64 n);
 
-/* Contacts (ascending, each once) to be held against the rules again at once. */
-extern void mktg_mark_ids(int64 tenant, const int64 *ids, int64 n);
+/*
+ * Contacts (ascending, each once) to be held against the rules again at once:
+ * those of segments that read a source, or all of them (NULL).
+ */
+extern void mktg_mark_ids(int64 tenant, const char *source, const int64 *ids, int64 n);
+
+/*
+ * What rules may name has changed: dynamic segments are refreshed anew, and
+ * what they read is found out anew where their rules still hold.
+ */
+extern void mktg_segments_outdated(int64 tenant);
 
 /* Tells all sessions that what segments read has changed. */
 extern void mktg_segments_changed(void);

@@ -49,6 +49,7 @@
 #include "base/shared.h"
 #include "campaign/campaign.h"
 #include "install/install.h"
+#include "segment/segment.h"
 #include "worker/pump.h"
 #include "worker/worker.h"
 
@@ -78,6 +79,7 @@ typedef struct Loop
 	int			rest_ms;
 	bool		installed;		/* extension and schema are there */
 	bool		recorded;		/* by the transaction under way */
+	bool		segments;		/* there is something to refresh */
 	char		note[128];		/* why it may not send; empty: it may */
 } Loop;
 
@@ -92,7 +94,7 @@ static TimeoutId patience_timeout;
 
 static void on_stop(SIGNAL_ARGS);
 static void on_impatience(void);
-static void configure(void);
+static void plan_by_keys(void);
 static void forget_slot(int code, Datum arg);
 static void close_pump(int code, Datum arg);
 static bool banned(int slot);
@@ -128,7 +130,8 @@ mktg_worker_main(Datum main_arg)
 		proc_exit(0);
 	mktg_slot_set(loop.slot, MyDatabaseId, MyProcPid, MKTG_WORKER_STARTING, "starting");
 	pgstat_report_appname("mktg worker");
-	configure();
+	mktg_worker_configure();
+	plan_by_keys();
 
 	while (!take_number())
 	{
@@ -200,9 +203,15 @@ banned(int slot)
 	return !mktg_worker_slot(slot, &copy) || copy.banned_until > GetCurrentTimestamp();
 }
 
-/* The worker's own settings, whatever role or database say. */
 static void
-configure(void)
+set_options(const char *const (*settings)[2], int n)
+{
+	for (int i = 0; i < n; i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+mktg_worker_configure(void)
 {
 	static const char *const settings[][2] = {
 		{"search_path", "pg_catalog"},
@@ -216,8 +225,17 @@ configure(void)
 		{"default_transaction_read_only", "off"},
 		{"session_replication_role", "origin"},
 		{"synchronous_commit", "on"},
-		{"jit", "off"},
-		/* batches are small beside the tables: keys, whatever the estimates of the day */
+		{"jit", "off"}
+	};
+
+	set_options(settings, lengthof(settings));
+}
+
+/* Batches are small beside the tables: keys, whatever the estimates of the day. */
+static void
+plan_by_keys(void)
+{
+	static const char *const settings[][2] = {
 		{"enable_seqscan", "off"},
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
@@ -226,8 +244,7 @@ configure(void)
 		{"plan_cache_mode", "force_generic_plan"}
 	};
 
-	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	set_options(settings, lengthof(settings));
 }
 
 static void
@@ -356,6 +373,8 @@ run_step(Loop *loop)
 		loop->rest_ms = 0;
 		if (loop->recorded)
 			mktg_pump_recorded(loop->pump);
+		if (loop->segments)
+			mktg_segments_start(loop->slot, MyBgworkerEntry->bgw_extra);
 		plan_next_claim(loop);
 	}
 	else
@@ -386,6 +405,7 @@ step(Loop *loop)
 		mktg_pump_record(pump);
 	if (!allowed)
 		pump->more = false;
+	loop->segments = loop->installed && now >= loop->next_housekeeping && mktg_refresh_wanted(mktg_now());
 	if (!allowed || stop_wanted)
 		return;
 	if (!loop->recovered)

@@ -22,6 +22,13 @@ extern void mktg_launcher_init(void);
 /* entry points of the processes */
 extern PGDLLEXPORT void mktg_launcher_main(Datum main_arg);
 extern PGDLLEXPORT void mktg_worker_main(Datum main_arg);
+extern PGDLLEXPORT void mktg_segments_main(Datum main_arg);
+
+/* Settings of a process of ours, whatever role or database say. */
+extern void mktg_worker_configure(void);
+
+/* Starts the process that refreshes segments unless it runs. */
+extern void mktg_segments_start(int slot, const char *database);
 
 /* settings */
 extern int	mktg_max_in_flight;

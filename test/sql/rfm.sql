@@ -215,6 +215,42 @@ SELECT ok(mktg.score_rfm(tenant => 71) > 1500, 'scores are written');
 SELECT is(pg_temp.rows('SELECT name FROM mktg.segment WHERE refreshed_at IS NULL'), '(reads)', 'the segment that reads them is due');
 
 --
+-- whose rights count: the caller's, also where the table is written directly
+--
+ALTER TABLE mktg.rfm_score DROP CONSTRAINT rfm_score_r_check;
+CREATE ROLE mktg_test_scorer;
+GRANT USAGE ON SCHEMA mktg TO mktg_test_scorer;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA mktg TO mktg_test_scorer;
+GRANT SELECT ON mktg.schema_version, mktg.tenant, mktg.contact, mktg.purchase TO mktg_test_scorer;
+GRANT SELECT, UPDATE ON mktg.segment TO mktg_test_scorer;
+GRANT SELECT, INSERT ON mktg.rfm_score TO mktg_test_scorer;
+CREATE FUNCTION pg_temp.as_scorer(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    SET LOCAL ROLE mktg_test_scorer;
+    EXECUTE statement INTO result;
+    RESET ROLE;
+    RETURN result;
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+SELECT is(pg_temp.as_scorer('SELECT mktg.score_rfm(tenant => 74)'), '42501 permission denied for table rfm_score', 'who may not delete');
+GRANT DELETE ON mktg.rfm_score TO mktg_test_scorer;
+SELECT is(pg_temp.as_scorer('SELECT mktg.score_rfm(tenant => 74)'), '2', 'who may insert and delete');
+ALTER TABLE mktg.rfm_score ENABLE ROW LEVEL SECURITY;
+CREATE POLICY one_tenant ON mktg.rfm_score USING (tenant_id = 74);
+SELECT is(pg_temp.as_scorer('SELECT mktg.score_rfm(tenant => 74)'), '2', 'rows that a policy allows');
+SELECT is(pg_temp.as_scorer('SELECT mktg.score_rfm(tenant => 75)'), '42501 new row violates row-level security policy for table "rfm_score"', 'and those it does not');
+ALTER TABLE mktg.rfm_score DISABLE ROW LEVEL SECURITY;
+ALTER TABLE mktg.purchase ENABLE ROW LEVEL SECURITY;
+CREATE POLICY few ON mktg.purchase USING (contact_id = 1);
+SELECT is(pg_temp.as_scorer('SELECT mktg.score_rfm(tenant => 74)'), '1', 'purchases that a policy shows');
+ALTER TABLE mktg.purchase DISABLE ROW LEVEL SECURITY;
+DROP POLICY few ON mktg.purchase;
+DROP POLICY one_tenant ON mktg.rfm_score;
+
+--
 -- refusals
 --
 SELECT pg_temp.scores() AS before \gset
