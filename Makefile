@@ -18,13 +18,19 @@ SOURCES    = $(sort $(wildcard src/*.c src/*/*.c))
 OBJS       = $(SOURCES:.c=.o)
 
 # Order matters: later parts name objects of earlier ones.
-SQL_PARTS    = $(addprefix sql/,header.sql install.sql contact.sql template.sql \
-                 provider.sql campaign.sql stats.sql delivery.sql rfm.sql segment.sql acl.sql)
-SCHEMA_PARTS = $(addprefix sql/schema/,install.sql contact.sql activity.sql template.sql \
-                 delivery.sql campaign.sql stats.sql rfm.sql segment.sql)
+SQL_PARTS    = $(addprefix sql/,header.sql install.sql contact.sql template.sql provider.sql \
+                 campaign.sql stats.sql delivery.sql rfm.sql segment.sql audience.sql acl.sql)
+# From 0.1.0: the new parts whole, and what is new in the old ones. Once 0.2.0
+# is out, this becomes a file that is not made any more.
+UPDATE_PARTS = $(addprefix sql/,updates/0.2.0.sql rfm.sql segment.sql audience.sql acl.sql)
+# A version of the schema is a step from the one before; all of them make a
+# fresh install (src/install/install.c).
+SCHEMA_1     = $(addprefix sql/schema/,install.sql contact.sql template.sql delivery.sql campaign.sql stats.sql)
+SCHEMA_2     = $(addprefix sql/schema/,activity.sql rfm.sql segment.sql migrate_2.sql)
 ATTACH_PARTS = $(addprefix sql/schema/,trigger.sql view.sql registry.sql)
 
-DATA_built = sql/mktg--$(EXTVERSION).sql
+UPDATE     = sql/updates/mktg--0.1.0--0.2.0.sql
+DATA_built = sql/mktg--$(EXTVERSION).sql $(UPDATE)
 
 PG_CPPFLAGS = -Isrc -DMKTG_VERSION='"$(EXTVERSION)"' \
               -DPGDLLEXPORT='__attribute__((visibility("default")))'
@@ -32,8 +38,9 @@ PG_CFLAGS   = -Wall -Wextra -Werror -fvisibility=hidden \
               -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK  = -lcurl -lcrypto -ljson-c
 
-EXTRA_CLEAN = sql/mktg--$(EXTVERSION).sql src/install/schema_sql.h src/install/attach_sql.h \
-              src/segment/catalog_json.h
+SCHEMA_TEXTS = $(addprefix src/install/,schema_1_sql.h schema_2_sql.h attach_sql.h)
+
+EXTRA_CLEAN = $(DATA_built) $(SCHEMA_TEXTS) src/segment/catalog_json.h
 
 # Scripts look for a server by themselves unless one is asked for.
 ifneq ($(origin PG_CONFIG),undefined)
@@ -58,15 +65,19 @@ endif
 
 sql/mktg--$(EXTVERSION).sql: $(SQL_PARTS) mktg.control Makefile
 	cat $(SQL_PARTS) > $@
+$(UPDATE): $(UPDATE_PARTS) Makefile
+	cat $(UPDATE_PARTS) > $@
 
 # Text becomes one C string literal a line.
 STRINGIFY = sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/'
 
-src/install/schema_sql.h: $(SCHEMA_PARTS)
-	cat $(SCHEMA_PARTS) | $(STRINGIFY) > $@
+src/install/schema_1_sql.h: $(SCHEMA_1)
+	cat $(SCHEMA_1) | $(STRINGIFY) > $@
+src/install/schema_2_sql.h: $(SCHEMA_2)
+	cat $(SCHEMA_2) | $(STRINGIFY) > $@
 src/install/attach_sql.h: $(ATTACH_PARTS)
 	cat $(ATTACH_PARTS) | $(STRINGIFY) > $@
-$(addprefix src/install/install,.o .bc): src/install/schema_sql.h src/install/attach_sql.h
+$(addprefix src/install/install,.o .bc): $(SCHEMA_TEXTS)
 
 src/segment/catalog_json.h: src/segment/catalog.json
 	$(STRINGIFY) $< > $@

@@ -38,12 +38,12 @@ COMMENT ON FUNCTION mktg.disarm_delivery() IS 'stops all sending from the next c
 CREATE FUNCTION mktg.maintain() RETURNS void
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_maintain';
-COMMENT ON FUNCTION mktg.maintain() IS 'housekeeping: folds statistics of past days, forgets failures and sandbox messages older than 30 days';
+COMMENT ON FUNCTION mktg.maintain() IS 'housekeeping: makes the partitions of the months to come, folds statistics of past days, forgets failures and sandbox messages older than 30 days';
 
 CREATE FUNCTION mktg.schedule_jobs(tenant bigint DEFAULT 1) RETURNS integer
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_schedule_jobs';
-COMMENT ON FUNCTION mktg.schedule_jobs(bigint) IS 'registers process_daily() and maintain() with pg_cron; returns the number of jobs';
+COMMENT ON FUNCTION mktg.schedule_jobs(bigint) IS 'registers process_daily(), the nightly score_rfm() and refresh_segments(), and maintain() with pg_cron; returns the number of jobs; what changes by day the worker refreshes, or refresh_dirty() where none runs';
 
 CREATE FUNCTION mktg.unschedule_jobs() RETURNS integer
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp

@@ -14,8 +14,6 @@ CREATE TABLE mktg.campaign (
     priority         integer     NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 10),
     template_data    jsonb       NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(template_data) = 'object'),
     target_audience  jsonb,
-    include_segments bigint[]    NOT NULL DEFAULT '{}',
-    exclude_segments bigint[]    NOT NULL DEFAULT '{}',
     start_date       date,
     last_position    integer     NOT NULL DEFAULT 0,
     created_at       timestamptz NOT NULL DEFAULT now(),
@@ -28,8 +26,6 @@ CREATE TABLE mktg.campaign (
 );
 COMMENT ON TABLE mktg.campaign IS 'what is sent to whom under which daily limit; type transactional needs no consent';
 COMMENT ON COLUMN mktg.campaign.priority IS '1 to 10; the higher number goes first and keeps its days under a shared cap';
-COMMENT ON COLUMN mktg.campaign.target_audience IS 'rules of whom add_audience() adds, as segments have them';
-COMMENT ON COLUMN mktg.campaign.include_segments IS 'segments add_audience() adds the members of; with rules, it adds who is meant by both';
 COMMENT ON COLUMN mktg.campaign.last_position IS 'the position last given to a recipient';
 CREATE UNIQUE INDEX campaign_code ON mktg.campaign (tenant_id, code) WHERE code IS NOT NULL;
 CREATE INDEX campaign_running ON mktg.campaign (tenant_id, campaign_id) WHERE status = 'active';
@@ -72,8 +68,6 @@ CREATE UNIQUE INDEX message_address ON mktg.message (tenant_id, campaign_id, add
 -- position, so that no look-up by key can be planned over it: before the first
 -- ANALYZE the planner takes one index for as good as the other.
 CREATE INDEX message_position ON mktg.message (tenant_id, campaign_id, position) WHERE position IS NOT NULL;
--- What a contact was sent; for all statuses, so that a change of status stays HOT.
-CREATE INDEX message_contact ON mktg.message (tenant_id, contact_id);
 
 CREATE TABLE mktg.send_schedule (
     tenant_id     bigint  NOT NULL DEFAULT 1,

@@ -21,7 +21,7 @@
 #include "base/query.h"
 
 /* the schema this library works with */
-#define MKTG_SCHEMA_VERSION	1
+#define MKTG_SCHEMA_VERSION	2
 
 /* names of campaigns, templates, senders, topics: 1 to 200 characters */
 #define MKTG_MAX_NAME		200

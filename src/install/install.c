@@ -27,9 +27,18 @@
 #include "base/compat.h"
 #include "install/install.h"
 
-static const char schema_sql[] =
-#include "install/schema_sql.h"
+static const char schema_1_sql[] =
+#include "install/schema_1_sql.h"
 ;
+
+static const char schema_2_sql[] =
+#include "install/schema_2_sql.h"
+;
+
+/* the step to each version; a fresh install takes them all */
+static const char *const steps[] = {schema_1_sql, schema_2_sql};
+
+StaticAssertDecl(lengthof(steps) == MKTG_SCHEMA_VERSION, "a step for each version");
 
 /* triggers, defaults that call functions, views: put back by migrate() */
 static const char attach_sql[] =
@@ -56,6 +65,8 @@ static const char *const views[] = {
 };
 
 static void execute(const char *sql);
+static void take_steps(int version);
+static void record_version(int version);
 static void refuse_existing(void);
 static void refuse_if_there(const char *name, Oid namespace_oid);
 static void refuse_other_owners(Oid namespace_oid);
@@ -78,6 +89,23 @@ execute(const char *sql)
 		elog(ERROR, "could not run schema script: %s", SPI_result_code_string(result));
 }
 
+/* From a version of the schema, 0 for none, to the library's. */
+static void
+take_steps(int version)
+{
+	for (int i = version; i < MKTG_SCHEMA_VERSION; i++)
+		execute(steps[i]);
+}
+
+static void
+record_version(int version)
+{
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.schema_version (version, extension_version)"
+										" VALUES ($1, $2)", INT4OID, TEXTOID);
+
+	mktg_call(&query, MKTG_INT32(version), MKTG_TEXT(MKTG_VERSION));
+}
+
 /*
  * SQL: mktg.install(default_tenant boolean DEFAULT true) returns integer
  *
@@ -86,16 +114,15 @@ execute(const char *sql)
 Datum
 mktg_install(PG_FUNCTION_ARGS)
 {
-	static MktgQuery version_query = MKTG_QUERY("INSERT INTO mktg.schema_version (version, extension_version)"
-												" VALUES ($1, $2)", INT4OID, TEXTOID);
 	bool		default_tenant = PG_ARGISNULL(0) || PG_GETARG_BOOL(0);
 
 	SPI_connect();
 	refuse_existing();
-	execute(schema_sql);
+	take_steps(0);
+	record_version(MKTG_SCHEMA_VERSION);
 	execute(attach_sql);
+	mktg_make_partitions(mktg_now());
 	make_sandbox_server();
-	mktg_call(&version_query, MKTG_INT32(MKTG_SCHEMA_VERSION), MKTG_TEXT(MKTG_VERSION));
 	if (default_tenant)
 		(void) make_tenant("default", "UTC", "USD");
 	mktg_arm_here();
@@ -223,7 +250,11 @@ mktg_migrate(PG_FUNCTION_ARGS)
 				 errdetail("The library knows version %d.", MKTG_SCHEMA_VERSION),
 				 errhint("Install the library that belongs to the schema.")));
 	refuse_other_owners(namespace_oid);
+	take_steps(version);
+	if (version < MKTG_SCHEMA_VERSION)
+		record_version(MKTG_SCHEMA_VERSION);
 	execute(attach_sql);
+	mktg_make_partitions(mktg_now());
 	make_sandbox_server();
 	SPI_finish();
 	PG_RETURN_INT32(MKTG_SCHEMA_VERSION);

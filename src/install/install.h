@@ -13,6 +13,8 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 /* May this place send?  Within SPI.  If not, *why says so in words. */
 extern bool mktg_delivery_armed(const char **why);
 
@@ -27,6 +29,9 @@ extern void mktg_arm_here(void);
 
 /* Takes our jobs out of pg_cron, where that is here; gives their number.  Within SPI. */
 extern uint64 mktg_forget_jobs(void);
+
+/* Makes the partitions of the present month and of those to come.  Within SPI. */
+extern void mktg_make_partitions(TimestampTz at);
 
 extern void mktg_install_settings_init(void);
 

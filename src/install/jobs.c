@@ -23,6 +23,7 @@
  * was missed is made good by the next.
  */
 #define DAILY_TIMES		"5 * * * *"
+#define SEGMENTS_TIMES	"20 4 * * *"
 #define MAINTAIN_TIMES	"35 3 * * *"
 
 PG_FUNCTION_INFO_V1(mktg_maintain);
@@ -44,6 +45,7 @@ mktg_maintain(PG_FUNCTION_ARGS)
 	mktg_begin();
 	mktg_run(&forget_failures, &now);
 	mktg_run(&forget_sandbox, &now);
+	mktg_make_partitions(mktg_now());
 	/* last: a session whose counters it folds waits for our end */
 	mktg_fold_stats();
 	mktg_end();
@@ -80,10 +82,16 @@ mktg_schedule_jobs(PG_FUNCTION_ARGS)
 			  MKTG_TEXT(psprintf("mktg daily " INT64_FORMAT, tenant)),
 			  MKTG_TEXT(DAILY_TIMES),
 			  MKTG_TEXT(psprintf("SELECT mktg.process_daily(tenant => " INT64_FORMAT ")", tenant)));
+	/* segments read the scores, so these two are one job, in this order */
+	mktg_call(&query,
+			  MKTG_TEXT(psprintf("mktg segments " INT64_FORMAT, tenant)),
+			  MKTG_TEXT(SEGMENTS_TIMES),
+			  MKTG_TEXT(psprintf("SELECT mktg.score_rfm(tenant => " INT64_FORMAT ");"
+								 " SELECT mktg.refresh_segments(tenant => " INT64_FORMAT ")", tenant, tenant)));
 	mktg_call(&query, MKTG_TEXT("mktg maintain"), MKTG_TEXT(MAINTAIN_TIMES),
 			  MKTG_TEXT("SELECT mktg.maintain()"));
 	mktg_end();
-	PG_RETURN_INT32(2);
+	PG_RETURN_INT32(3);
 }
 
 uint64
@@ -91,7 +99,7 @@ mktg_forget_jobs(void)
 {
 	static MktgQuery query = MKTG_QUERY("SELECT cron.unschedule(jobid) FROM cron.job"
 										" WHERE database = pg_catalog.current_database()"
-										" AND (jobname = 'mktg maintain' OR jobname LIKE 'mktg daily %')");
+										" AND (jobname = 'mktg maintain' OR jobname LIKE 'mktg daily %' OR jobname LIKE 'mktg segments %')");
 
 	return OidIsValid(get_extension_oid("pg_cron", true)) ? mktg_run(&query, NULL) : 0;
 }

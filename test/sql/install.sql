@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(122);
+SELECT plan(137);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 
 -- What DROP EXTENSION takes and migrate() puts back.
@@ -14,12 +14,12 @@ CREATE FUNCTION pg_temp.attached() RETURNS SETOF text LANGUAGE sql AS $$
       FROM pg_class WHERE relnamespace = 'mktg'::regnamespace AND relkind = 'v'
     UNION ALL
     SELECT 'default ' || adrelid::regclass || ' ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef
-     WHERE adrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'mktg'::regnamespace)
+     WHERE adrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'mktg'::regnamespace AND NOT relispartition)
     UNION ALL
     SELECT 'server ' || srvname || ' ' || srvoptions::text FROM pg_foreign_server WHERE srvname = 'mktg_sandbox'
 $$;
 CREATE FUNCTION pg_temp.tables() RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT relname::text FROM pg_class WHERE relnamespace = 'mktg'::regnamespace AND relkind IN ('r', 'p')
+    SELECT relname::text FROM pg_class WHERE relnamespace = 'mktg'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
 $$;
 
 --
@@ -27,16 +27,16 @@ $$;
 --
 INSERT INTO mktg.schema_version (version, extension_version) VALUES (99, '9.9');
 SELECT is(pg_temp.refusal('SELECT mktg.migrate()'),
-    'MK003 | schema version 99 is newer than this library | The library knows version 1. | Install the library that belongs to the schema.',
+    'MK003 | schema version 99 is newer than this library | The library knows version 2. | Install the library that belongs to the schema.',
     'migrate() does not go back');
 SELECT is(pg_temp.refusal(statement),
-    'MK003 | mktg cannot work on this schema version | This is schema version 99, library knows version 1.'
+    'MK003 | mktg cannot work on this schema version | This is schema version 99, library knows version 2.'
     ' | Run SELECT mktg.migrate(), or install the library that belongs to the schema.', 'newer schema: ' || statement)
   FROM unnest(ARRAY[$$SELECT mktg.create_campaign('c', 'email')$$, $$SELECT mktg.upsert_contact('{"email": "a@b.example"}')$$, $$SELECT mktg.process_daily()$$,
     $$SELECT mktg.send(1, 't')$$, $$SELECT mktg.record_status('1-1-1', 'sent')$$, $$SELECT * FROM mktg.campaign_stats(1)$$,
     $$SELECT mktg.arm_delivery()$$, $$SELECT mktg._claim(1::smallint, 1)$$, $$SELECT mktg.uninstall(current_database())$$]) AS statement;
 SELECT is(pg_temp.rows($$SELECT ok, detail FROM mktg.status() WHERE "check" = 'schema'$$),
-    '(f,"schema version 99, library knows version 1")', 'status() says so');
+    '(f,"schema version 99, library knows version 2")', 'status() says so');
 SELECT is((SELECT count(*) FROM mktg.status() WHERE "check" IN ('armed', 'queue')), 0::bigint, 'and does not look further');
 DELETE FROM mktg.schema_version WHERE version = 99;
 INSERT INTO mktg.schema_version (version, extension_version) VALUES (0, '0.0');
@@ -47,7 +47,7 @@ DELETE FROM mktg.schema_version WHERE version = 0;
 -- what install() made (00_install ran it)
 --
 SELECT is(pg_temp.rows('SELECT version, extension_version FROM mktg.schema_version'),
-    '(1,' || extversion || ')', 'the version is on record') FROM pg_extension WHERE extname = 'mktg';
+    '(2,' || extversion || ')', 'the version is on record') FROM pg_extension WHERE extname = 'mktg';
 SELECT is(pg_temp.rows('SELECT tenant_id, name, time_zone, currency FROM mktg.tenant'), '(1,default,UTC,USD)', 'install() made tenant 1');
 SELECT is(pg_temp.rows('SELECT tenant_id, name, provider, channel, daily_limit, is_active FROM mktg.sender'),
     '(1,sandbox,mktg_sandbox,,,t)', 'and a sandbox sender that serves every channel');
@@ -69,8 +69,9 @@ SELECT is_empty($$
     'every key begins with tenant_id, but for what belongs to the installation');
 SELECT is_empty($$
     SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'mktg'::regnamespace AND relkind IN ('r', 'p')
-       AND relname NOT IN ('schema_version', 'delivery_arming', 'consent_log')
-       AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)$$, 'every table has a primary key, but for the log');
+       AND relname NOT IN ('consent_log', 'segment_change', 'segment_due')
+       AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)$$,
+    'every table has a primary key, but for logs and marks');
 SELECT is_empty($$
     SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
      WHERE relnamespace = 'mktg'::regnamespace AND attidentity <> ''$$, 'there are no identity columns');
@@ -84,7 +85,7 @@ SELECT is_empty($$
 SELECT is(pg_temp.refusal('SELECT mktg.install()'),
     format('MK002 | mktg is installed in database "%s" already | mktg.migrate() brings an installation up to date; mktg.uninstall() drops it.',
            current_database()), 'install() twice');
-SELECT is(mktg.migrate(), 1, 'migrate() on an installation that is up to date');
+SELECT is(mktg.migrate(), 2, 'migrate() on an installation that is up to date');
 
 INSERT INTO mktg.contact (external_id) VALUES ('stays');
 SELECT is(pg_temp.refusal(format('SELECT mktg.uninstall(%L)', confirm)),
@@ -122,7 +123,7 @@ SELECT is(pg_temp.rows('SELECT "check", ok, detail FROM mktg.status()'), format(
     ' ("worker %s",f,"none; the setting mktg.databases does not name this database")', extversion, current_database()),
     'status() works before install(), and says so') FROM pg_extension WHERE extname = 'mktg';
 
-SELECT is(mktg.install(default_tenant => false), 1, 'install() after uninstall()');
+SELECT is(mktg.install(default_tenant => false), 2, 'install() after uninstall()');
 SELECT set_eq('SELECT pg_temp.tables()', 'TABLE tables_were', 'the same tables');
 SELECT set_eq('SELECT pg_temp.attached()', 'TABLE was', 'the same triggers, views, defaults and server');
 SELECT is((SELECT count(*) FROM mktg.tenant) + (SELECT count(*) FROM mktg.sender) + (SELECT count(*) FROM mktg.contact), 0::bigint,
@@ -177,7 +178,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.install()'),
     'MK004 | relation "mktg.recipient" exists already | It was not made by mktg.install(). | Drop or rename it, then run mktg.install() again.',
     'nor a view');
 DROP VIEW mktg.recipient;
-SELECT is(mktg.install(NULL), 1, 'install(NULL) is install()');
+SELECT is(mktg.install(NULL), 2, 'install(NULL) is install()');
 SELECT is((SELECT string_agg(name, ',') FROM mktg.tenant), 'default', 'with a tenant');
 
 CREATE ROLE mktg_test_other;
@@ -213,9 +214,9 @@ SELECT is(pg_temp.refusal('SELECT mktg.process_daily()'),
 SELECT is(pg_temp.refusal('SELECT mktg.install()'),
     format('MK002 | mktg is installed in database "%s" already | mktg.migrate() brings an installation up to date; mktg.uninstall() drops it.',
            current_database()), 'install() sees that the tables are there');
-SELECT is(mktg.migrate(), 1, 'migrate() after CREATE EXTENSION');
+SELECT is(mktg.migrate(), 2, 'migrate() after CREATE EXTENSION');
 SELECT set_eq('SELECT pg_temp.attached()', 'TABLE was', 'triggers, views, defaults and the sandbox are back as they were');
-SELECT is(mktg.migrate(), 1, 'migrate() may be repeated');
+SELECT is(mktg.migrate(), 2, 'migrate() may be repeated');
 SELECT is((SELECT added FROM mktg.add_recipients(:campaign, ARRAY[:first + 2]::bigint[])), 1::bigint, 'work goes on');
 SELECT is(pending || ' ' || mktg.rebuild_stats(:campaign), '3 0', 'and is counted') FROM mktg.campaign_stats(:campaign);
 
@@ -224,7 +225,7 @@ SELECT is(pending || ' ' || mktg.rebuild_stats(:campaign), '3 0', 'and is counte
 --
 SELECT is(pg_temp.rows('SELECT "check", ok, detail FROM mktg.status()'), format('(library,t,"mktg %s")'
     ' (preloaded,t,"shared_preload_libraries names mktg")'
-    ' (schema,t,"version 1")'
+    ' (schema,t,"version 2")'
     ' (armed,t,"for this place")'
     ' ("worker %s",f,"none; the setting mktg.databases does not name this database")'
     ' (queue,t,"0 waiting, 0 leased, oldest due row none")'
@@ -289,6 +290,76 @@ SELECT is(pg_temp.refusal(statement),
     'MK006 | pg_cron is not installed in this database | pg_cron lives in one database of a cluster, the one cron.database_name names.'
     ' | Run CREATE EXTENSION pg_cron there, or call mktg.process_daily() from another scheduler.', 'without pg_cron: ' || statement)
   FROM unnest(ARRAY['SELECT mktg.schedule_jobs()', 'SELECT mktg.unschedule_jobs()']) AS statement;
+
+--
+-- partitions by month
+--
+CREATE FUNCTION pg_temp.months() RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(replace(c.relname, 'event_', '') || CASE WHEN c.relname = 'event_default' THEN '' ELSE
+               replace(replace(pg_get_expr(relpartbound, c.oid), 'FOR VALUES FROM', ''), ' 00:00:00+00', '') END, ', ' ORDER BY c.relname COLLATE "C")
+      FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'mktg.event'::regclass
+$$;
+CREATE FUNCTION pg_temp.placed() RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(tableoid::regclass::text, ' ' ORDER BY occurred_at) FROM mktg.event
+$$;
+SET LOCAL timezone = 'UTC';
+SELECT is(pg_temp.months(), $$2025_01 ('2025-01-01') TO ('2025-02-01'), 2025_02 ('2025-02-01') TO ('2025-03-01'), $$
+    || $$2025_03 ('2025-03-01') TO ('2025-04-01'), 2025_04 ('2025-04-01') TO ('2025-05-01'), default$$,
+    'install() has made partitions of this month and the next three');
+SELECT mktg.maintain() \g /dev/null
+SELECT is((SELECT count(*) FROM pg_inherits WHERE inhparent = 'mktg.event'::regclass), 5::bigint, 'maintain() finds all of them there');
+SET LOCAL timezone = 'Asia/Kolkata';
+SET LOCAL mktg.clock = '2025-01-31 23:59:59.999999+00';
+SELECT mktg.maintain() \g /dev/null
+SELECT is((SELECT count(*) FROM pg_inherits WHERE inhparent = 'mktg.event'::regclass), 5::bigint, 'months are those of UTC');
+SET LOCAL mktg.clock = '2025-02-01 00:00+00';
+SELECT mktg.maintain() \g /dev/null
+SET LOCAL timezone = 'UTC';
+SELECT matches(pg_temp.months(), $$, 2025_05 \('2025-05-01'\) TO \('2025-06-01'\), default$$, 'a month later there is one more, from and to midnight UTC');
+
+SELECT pg_temp.people(1, first => 100) AS reader \gset
+SELECT mktg.create_segment('events', '{"field": "event.count", "operator": ">=", "value": 1}') AS events \gset
+SELECT mktg.refresh_segment(:events) \g /dev/null
+DELETE FROM mktg.segment_due;
+INSERT INTO mktg.event (contact_id, name, occurred_at) VALUES (:reader, 'a', '2024-12-31 23:59:59+00'), (:reader, 'b', '2025-01-01 00:00+00'),
+    (:reader, 'c', '2025-05-31 23:59:59.999999+00'), (:reader, 'd', '2025-07-04 00:00+00'), (:reader, 'e', 'infinity');
+SELECT is(pg_temp.placed(), 'mktg.event_default mktg.event_2025_01 mktg.event_2025_05 mktg.event_default mktg.event_default', 'rows go where they belong');
+SELECT is((SELECT count(*) FROM mktg.segment_due), 1::bigint, 'whichever partitions they are in, the statement is noticed, once');
+SELECT is(mktg.refresh_dirty() || ' ' || mktg.in_segment(:reader, :events), '1 true', 'and the segment follows');
+INSERT INTO mktg.event (contact_id, name) VALUES (:reader, 'now');
+SELECT is((SELECT occurred_at FROM mktg.event WHERE name = 'now'), timestamptz '2025-02-01 00:00+00', 'an event is of now unless it says so');
+DELETE FROM mktg.event WHERE name = 'now';
+
+SET LOCAL mktg.clock = '2025-05-10 12:00+00';
+SELECT mktg.maintain() \g /dev/null
+SELECT matches(pg_temp.months(), '2025_05 [^,]*, 2025_06 [^,]*, 2025_08 [^,]*, default', 'a month with rows in the default partition stays there');
+SELECT is(pg_temp.placed(), 'mktg.event_default mktg.event_2025_01 mktg.event_2025_05 mktg.event_default mktg.event_default', 'with its rows');
+DELETE FROM mktg.event WHERE name = 'd';
+CREATE TABLE mktg.event_autumn PARTITION OF mktg.event FOR VALUES FROM ('2025-09-15') TO ('2025-11-15');
+CREATE TABLE mktg.event_2026_01 (mine integer);
+SET LOCAL mktg.clock = '2025-07-31 12:00+00';
+SELECT mktg.maintain() \g /dev/null
+SELECT matches(pg_temp.months(), '2025_05 [^,]*, 2025_06 [^,]*, 2025_07 [^,]*, 2025_08 [^,]*, autumn [^,]*, default',
+    'until they are gone; months in which another partition begins or ends have none of their own') ;
+SET LOCAL mktg.clock = '2025-11-30 12:00+00';
+SELECT mktg.maintain() \g /dev/null
+SELECT alike(pg_temp.months(), '%, 2025_12 (''2025-12-01'') TO (''2026-01-01''), 2026_02 (%', 'nor those whose name is taken; the year may change');
+CREATE ROLE mktg_test_keeper;
+GRANT USAGE ON SCHEMA mktg TO mktg_test_keeper;
+GRANT EXECUTE ON FUNCTION mktg.maintain() TO mktg_test_keeper;
+GRANT SELECT, DELETE ON mktg.schema_version, mktg.provider_failure, mktg.sandbox_message TO mktg_test_keeper;
+GRANT SELECT, INSERT, UPDATE, DELETE ON mktg.campaign_stat, mktg.tenant TO mktg_test_keeper;
+SET LOCAL mktg.clock = '2026-03-01 00:00+00';
+SET LOCAL ROLE mktg_test_keeper;
+SELECT mktg.maintain() \g /dev/null
+RESET ROLE;
+SELECT is((SELECT relowner FROM pg_class WHERE oid = 'mktg.event_2026_06'::regclass), (SELECT relowner FROM pg_class WHERE oid = 'mktg.event'::regclass),
+    'who may only call maintain() makes partitions, which are the owner''s');
+SET LOCAL mktg.clock = '0044-03-15 BC';
+SELECT lives_ok('SELECT mktg.maintain()', 'maintain() before the first year');
+SET LOCAL mktg.clock = '294276-12-01';
+SELECT lives_ok('SELECT mktg.maintain()', 'and in its last month');
+SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 
 SELECT throws_ok($$SET LOCAL mktg.clock = 'half past nine'$$, '22023', 'invalid value for parameter "mktg.clock": "half past nine"',
     'the clock takes what is a time');

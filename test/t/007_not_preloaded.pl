@@ -15,11 +15,11 @@ sub sql
 	return $node->safe_psql('postgres', $_[0]);
 }
 
-is(sql('CREATE EXTENSION mktg; SELECT mktg.install()'), '1', 'it is installed');
+is(sql('CREATE EXTENSION mktg; SELECT mktg.install()'), '2', 'it is installed');
 is_status($node, 'preloaded', qr/^f\|no worker can run; add mktg to shared_preload_libraries and restart$/,
 	'status() says that it is not preloaded');
 is_status($node, 'worker postgres', qr/^f\|none; mktg is not preloaded$/, 'and that there is no worker');
-is_status($node, 'schema', qr/^t\|version 1$/, 'the tables are there');
+is_status($node, 'schema', qr/^t\|version 2$/, 'the tables are there');
 is_status($node, 'armed', qr/^t\|/, 'and delivery is armed');
 is(sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mktg%'"), '0', 'no process of mktg runs');
 is(sql("SET mktg.clock = '2025-01-15 09:00+00'; SELECT mktg.clock() = '2025-01-15 09:00+00'"), 't', 'the clock can be set');

@@ -1131,7 +1131,7 @@ for my $batch (0 .. $trees / $batch_size - 1)
 
 	$session->sql('TRUNCATE batch; INSERT INTO batch VALUES ' . join ",\n", map { "($_, " . quote(to_json(sent($rules[$_]))) . ", '{" . join(',', @{ $sample[$_] }) . "}')" } 0 .. $#rules);
 	my $settings = $batch % 2 == 0 ? '' : 'SET LOCAL seq_page_cost = 0; SET LOCAL random_page_cost = 0; SET LOCAL cpu_tuple_cost = 0; SET LOCAL cpu_index_tuple_cost = 0; SET LOCAL cpu_operator_cost = 0;';
-	my $parallel = $batch % 3 == 0 ? 'SET LOCAL max_parallel_workers_per_gather = 2; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL min_parallel_index_scan_size = 0; SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0;' : '';
+	my $parallel = $batch % 3 == 0 ? 'SET LOCAL max_parallel_workers_per_gather = 2; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL min_parallel_index_scan_size = 0; SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL parallel_leader_participation = ' . ($batch % 2 ? 'on;' : 'off;') : '';
 	# without costs every estimate is the statement's
 	my %answers = map { split /\|/, $_, 2 } split /\n/, $session->sql("BEGIN; $settings SELECT id, pg_temp.answers(rules, $at, $tenant, contacts, id % 5 = 0) FROM batch; COMMIT");
 	my $out = $session->ask("BEGIN; $parallel SELECT count(mktg.create_segment('r' || id, rules, tenant => $tenant)) FROM batch; SELECT count(*) FROM mktg.refresh_segments($at, $tenant);"
