@@ -36,7 +36,7 @@ milliseconds()
 # A new database with N contacts, scored, and the catalogue.
 fill()
 {
-	psql -X -q "${bench_options[@]}" -d postgres -c 'DROP DATABASE IF EXISTS bench' -c 'CREATE DATABASE bench'
+	PGOPTIONS='-c client_min_messages=warning' psql -X -q "${bench_options[@]}" -d postgres -c 'DROP DATABASE IF EXISTS bench' -c 'CREATE DATABASE bench'
 	sql -c 'CREATE EXTENSION mktg' -c 'SELECT mktg.install()' > /dev/null
 	sql -v contacts="$1" -v purchases_per_contact=5 -v at="$at" -f bench/segment_data.sql
 	sql -c 'SELECT mktg.score_rfm()' -c 'SELECT mktg.load_segment_catalog()' \
