@@ -45,6 +45,8 @@ typedef struct Marking
 {
 	TriggerData *trigger;
 	const char *source;
+	bool		is_contact;		/* mktg.contact: its rows are the contacts themselves */
+	bool		moved;			/* some came, went or changed their id */
 	AttrNumber	column;
 	Oid			type;
 	bool		external;
@@ -140,12 +142,11 @@ mktg_mark_ids(int64 tenant, const char *source, const int64 *ids, int64 n)
 		mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(source), mktg_set_datum(ids, n));
 }
 
-/* A contact that comes or goes is or is no longer in segments that read nothing of it. */
+/* A contact that comes or goes is or is no longer in segments that read nothing of it: NULL, all of them. */
 static const char *
 marked_source(const Marking *marking)
 {
-	return strcmp(marking->source, "contact") == 0 && !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event) ?
-		NULL : marking->source;
+	return marking->moved ? NULL : marking->source;
 }
 
 static int
@@ -260,6 +261,24 @@ matters(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
 	return false;
 }
 
+static bool
+differs(AttrNumber column, TupleTableSlot *old, TupleTableSlot *new)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		old_value = slot_getattr(old, column, &old_null);
+	Datum		new_value = slot_getattr(new, column, &new_null);
+
+	return old_null != new_null || (!old_null && DatumGetInt64(old_value) != DatumGetInt64(new_value));
+}
+
+static bool
+changes_key(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
+{
+	return differs(marking->column, old, new) ||
+		(marking->tenant_column != 0 && differs(marking->tenant_column, old, new));
+}
+
 /* Both tables of an update have a row of each in the same order. */
 static void
 read_rows(Marking *marking)
@@ -290,6 +309,8 @@ read_rows(Marking *marking)
 			break;
 		if (has_old && has_new && !matters(marking, old, new))
 			continue;
+		if (has_old && has_new && marking->is_contact && changes_key(marking, old, new))
+			marking->moved = true;
 		if (has_old)
 			add_marked(marking, old);
 		if (has_new)
@@ -323,6 +344,8 @@ read_arguments(Marking *marking)
 				 errmsg("_mark_contacts needs source, column, key and tenant"),
 				 errhint("mktg.map_source() makes its triggers.")));
 	marking->source = trigger->tgargs[0];
+	marking->is_contact = strcmp(marking->source, "contact") == 0;
+	marking->moved = marking->is_contact && !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event);
 	marking->column = find_column(relation, trigger->tgargs[1]);
 	marking->external = strcmp(trigger->tgargs[2], "external_id") == 0;
 	marking->tenant = strtoll(trigger->tgargs[3], NULL, 10);
@@ -386,7 +409,6 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Marking		marking = {.trigger = trigger};
-	const char *source;
 	Oid			user;
 	int			context;
 
@@ -401,14 +423,15 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of_segments(), context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
-	source = marked_source(&marking);
-	if (is_used(source == NULL ? "*" : source))
+	if (is_used(marking.is_contact ? "*" : marking.source))
 	{
 		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-			mark_all(source);
+			mark_all(marked_source(&marking));
 		else
 		{
 			read_rows(&marking);
+			if (marking.is_contact && !marking.moved && !is_used(marking.source))
+				marking.n = 0;
 			if (marking.external)
 				write_external_marks(&marking);
 			else
