@@ -46,7 +46,8 @@ typedef struct Marking
 	TriggerData *trigger;
 	const char *source;
 	bool		is_contact;		/* mktg.contact: its rows are the contacts themselves */
-	bool		moved;			/* some came, went or changed their id */
+	bool		moved;			/* some came, went or changed their ids */
+	AttrNumber	external_column;	/* of mktg.contact */
 	AttrNumber	column;
 	Oid			type;
 	bool		external;
@@ -240,43 +241,34 @@ add_marked(Marking *marking, TupleTableSlot *slot)
 }
 
 static bool
-matters(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
-{
-	TupleDesc	tupdesc = new->tts_tupleDescriptor;
-
-	if (marking->nwatched == 0)
-		return true;
-	for (int i = 0; i < marking->nwatched; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(tupdesc, marking->watched[i] - 1);
-		bool		old_null;
-		bool		new_null;
-		Datum		old_value = slot_getattr(old, marking->watched[i], &old_null);
-		Datum		new_value = slot_getattr(new, marking->watched[i], &new_null);
-
-		if (old_null != new_null ||
-			(!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen)))
-			return true;
-	}
-	return false;
-}
-
-static bool
 differs(AttrNumber column, TupleTableSlot *old, TupleTableSlot *new)
 {
+	Form_pg_attribute att = TupleDescAttr(new->tts_tupleDescriptor, column - 1);
 	bool		old_null;
 	bool		new_null;
 	Datum		old_value = slot_getattr(old, column, &old_null);
 	Datum		new_value = slot_getattr(new, column, &new_null);
 
-	return old_null != new_null || (!old_null && DatumGetInt64(old_value) != DatumGetInt64(new_value));
+	return old_null != new_null ||
+		(!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen));
 }
 
+static bool
+matters(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
+{
+	for (int i = 0; i < marking->nwatched; i++)
+		if (differs(marking->watched[i], old, new))
+			return true;
+	return marking->nwatched == 0;
+}
+
+/* The ids by which other sources name a contact. */
 static bool
 changes_key(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
 {
 	return differs(marking->column, old, new) ||
-		(marking->tenant_column != 0 && differs(marking->tenant_column, old, new));
+		(marking->tenant_column != 0 && differs(marking->tenant_column, old, new)) ||
+		(marking->external_column != 0 && differs(marking->external_column, old, new));
 }
 
 /* Both tables of an update have a row of each in the same order. */
@@ -347,6 +339,7 @@ read_arguments(Marking *marking)
 	marking->is_contact = strcmp(marking->source, "contact") == 0;
 	marking->moved = marking->is_contact && !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event);
 	marking->column = find_column(relation, trigger->tgargs[1]);
+	marking->external_column = marking->is_contact ? find_column(relation, "external_id") : 0;
 	marking->external = strcmp(trigger->tgargs[2], "external_id") == 0;
 	marking->tenant = strtoll(trigger->tgargs[3], NULL, 10);
 	if (marking->column == 0)
