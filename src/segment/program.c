@@ -638,8 +638,7 @@ add_aggregate(MktgProgramMaker *maker, MktgLeaf *leaf, MktgReading *reading)
 			kind = MKTG_FACT_MIN;
 			break;
 		case MKTG_AGG_LIFECYCLE:
-			if (of != MKTG_VALUE_TIME ||
-				(leaf->test->kind == MKTG_TEST_TEXT && leaf->test->op != MKTG_OP_EQ && leaf->test->op != MKTG_OP_IN))
+			if (of != MKTG_VALUE_TIME)
 				return false;
 			kind = MKTG_FACT_LAST_TWO;
 			break;
