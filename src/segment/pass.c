@@ -620,6 +620,7 @@ run_program(Passing *passing, Run *run, const MktgSource *source)
 	int64		slice = Max(MAX_RECORDS / mktg_record_width(&run->maker->header) / BLOCK, 1) * BLOCK;
 	int			program = mktg_statement_param(statement, BYTEAOID, (Datum) 0);
 
+	mktg_program_end(run->maker);
 	run_sql(passing, run, source, program);
 	ereport(DEBUG1,
 			(errmsg_internal("pass over %s: %d inputs, %d values, %d conditions, %d facts, %d bytes a contact",

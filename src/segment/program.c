@@ -725,6 +725,13 @@ watch_cond(MktgProgramMaker *maker, const MktgCond *cond)
 		(void) own_cond(maker, value, cond->test, cond->collation);
 }
 
+void
+mktg_program_end(MktgProgramMaker *maker)
+{
+	if (maker->header.ninputs == 0)
+		(void) add_input(maker, "0");
+}
+
 bool
 mktg_program_watch(MktgProgramMaker *maker, const MktgLeaf *leaf)
 {
