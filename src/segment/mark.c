@@ -45,9 +45,6 @@ typedef struct Marking
 {
 	TriggerData *trigger;
 	const char *source;
-	bool		is_contact;		/* mktg.contact: its rows are the contacts themselves */
-	bool		moved;			/* some came, went or changed their ids */
-	AttrNumber	external_column;	/* of mktg.contact */
 	AttrNumber	column;
 	Oid			type;
 	bool		external;
@@ -55,6 +52,7 @@ typedef struct Marking
 	int64		tenant;
 	int			nwatched;		/* an update that changes none of these does not matter; 0: all matter */
 	AttrNumber	watched[16];
+	bool		rekeyed;		/* an update gave a contact another id */
 	Marked	   *marked;
 	int64		n;
 	int64		capacity;
@@ -63,6 +61,7 @@ typedef struct Marking
 /* names of the sources that segments read; kept until a segment says otherwise */
 static List *used_sources = NIL;
 static bool used_known = false;
+static bool used_missed = false;	/* one said otherwise while they were being read */
 static Oid	segment_table = InvalidOid;
 
 PG_FUNCTION_INFO_V1(mktg_mark_contacts);
@@ -71,7 +70,10 @@ static void
 on_relcache(Datum arg, Oid relation)
 {
 	if (relation == segment_table || !OidIsValid(relation))
+	{
 		used_known = false;
+		used_missed = true;
+	}
 }
 
 void
@@ -104,6 +106,7 @@ is_used(const char *source)
 		list_free_deep(used_sources);
 		used_sources = NIL;
 		segment_table = get_relname_relid("segment", get_namespace_oid("mktg", false));
+		used_missed = false;
 		mktg_run(&query, NULL);
 		caller = MemoryContextSwitchTo(TopMemoryContext);
 		for (uint64 i = 0; i < SPI_processed; i++)
@@ -113,7 +116,7 @@ is_used(const char *source)
 			used_sources = lappend(used_sources, pstrdup(name));
 		}
 		MemoryContextSwitchTo(caller);
-		used_known = true;
+		used_known = !used_missed;
 	}
 	foreach(cell, used_sources)
 		if (strcmp(lfirst(cell), source) == 0)
@@ -143,11 +146,21 @@ mktg_mark_ids(int64 tenant, const char *source, const int64 *ids, int64 n)
 		mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(source), mktg_set_datum(ids, n));
 }
 
-/* A contact that comes or goes is or is no longer in segments that read nothing of it: NULL, all of them. */
+static bool
+is_of_contacts(const Marking *marking)
+{
+	return strcmp(marking->source, "contact") == 0;
+}
+
+/*
+ * A contact that comes or goes is or is no longer in segments that read nothing
+ * of it, and one whose ids change has other rows in other sources.
+ */
 static const char *
 marked_source(const Marking *marking)
 {
-	return marking->moved ? NULL : marking->source;
+	return is_of_contacts(marking) && (marking->rekeyed || !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event)) ?
+		NULL : marking->source;
 }
 
 static int
@@ -240,35 +253,42 @@ add_marked(Marking *marking, TupleTableSlot *slot)
 	marking->marked[marking->n++] = one;
 }
 
-static bool
-differs(AttrNumber column, TupleTableSlot *old, TupleTableSlot *new)
+static AttrNumber
+find_column(Relation relation, const char *name)
 {
-	Form_pg_attribute att = TupleDescAttr(new->tts_tupleDescriptor, column - 1);
-	bool		old_null;
-	bool		new_null;
-	Datum		old_value = slot_getattr(old, column, &old_null);
-	Datum		new_value = slot_getattr(new, column, &new_null);
+	TupleDesc	tupdesc = RelationGetDescr(relation);
 
-	return old_null != new_null ||
-		(!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen));
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (!TupleDescAttr(tupdesc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0)
+			return i + 1;
+	return 0;
+}
+
+/* Does any of the columns differ? */
+static bool
+differ(const AttrNumber *columns, int n, TupleTableSlot *old, TupleTableSlot *new)
+{
+	TupleDesc	tupdesc = new->tts_tupleDescriptor;
+
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(tupdesc, columns[i] - 1);
+		bool		old_null;
+		bool		new_null;
+		Datum		old_value = slot_getattr(old, columns[i], &old_null);
+		Datum		new_value = slot_getattr(new, columns[i], &new_null);
+
+		if (old_null != new_null ||
+			(!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen)))
+			return true;
+	}
+	return false;
 }
 
 static bool
 matters(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
 {
-	for (int i = 0; i < marking->nwatched; i++)
-		if (differs(marking->watched[i], old, new))
-			return true;
-	return marking->nwatched == 0;
-}
-
-/* The ids by which other sources name a contact. */
-static bool
-changes_key(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
-{
-	return differs(marking->column, old, new) ||
-		(marking->tenant_column != 0 && differs(marking->tenant_column, old, new)) ||
-		(marking->external_column != 0 && differs(marking->external_column, old, new));
+	return marking->nwatched == 0 || differ(marking->watched, marking->nwatched, old, new);
 }
 
 /* Both tables of an update have a row of each in the same order. */
@@ -281,7 +301,17 @@ read_rows(Marking *marking)
 	TupleTableSlot *new = MakeSingleTupleTableSlot(tupdesc, &TTSOpsMinimalTuple);
 	Tuplestorestate *old_rows = trigger->tg_oldtable;
 	Tuplestorestate *new_rows = trigger->tg_newtable;
+	AttrNumber	keys[3];
+	int			nkeys = 0;
 
+	for (int i = 0; is_of_contacts(marking) && i < lengthof(keys); i++)
+	{
+		static const char *const names[] = {"tenant_id", "contact_id", "external_id"};
+
+		keys[nkeys] = find_column(trigger->tg_relation, names[i]);
+		if (keys[nkeys] != 0)
+			nkeys++;
+	}
 	for (int i = 0; i < 2; i++)
 	{
 		Tuplestorestate *rows = i == 0 ? old_rows : new_rows;
@@ -301,8 +331,8 @@ read_rows(Marking *marking)
 			break;
 		if (has_old && has_new && !matters(marking, old, new))
 			continue;
-		if (has_old && has_new && marking->is_contact && changes_key(marking, old, new))
-			marking->moved = true;
+		if (has_old && has_new && !marking->rekeyed)
+			marking->rekeyed = differ(keys, nkeys, old, new);
 		if (has_old)
 			add_marked(marking, old);
 		if (has_new)
@@ -310,17 +340,6 @@ read_rows(Marking *marking)
 	}
 	ExecDropSingleTupleTableSlot(old);
 	ExecDropSingleTupleTableSlot(new);
-}
-
-static AttrNumber
-find_column(Relation relation, const char *name)
-{
-	TupleDesc	tupdesc = RelationGetDescr(relation);
-
-	for (int i = 0; i < tupdesc->natts; i++)
-		if (!TupleDescAttr(tupdesc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0)
-			return i + 1;
-	return 0;
 }
 
 /* Arguments: source, column, key, tenant of all rows where there is no column tenant_id, watched columns. */
@@ -336,10 +355,7 @@ read_arguments(Marking *marking)
 				 errmsg("_mark_contacts needs source, column, key and tenant"),
 				 errhint("mktg.map_source() makes its triggers.")));
 	marking->source = trigger->tgargs[0];
-	marking->is_contact = strcmp(marking->source, "contact") == 0;
-	marking->moved = marking->is_contact && !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event);
 	marking->column = find_column(relation, trigger->tgargs[1]);
-	marking->external_column = marking->is_contact ? find_column(relation, "external_id") : 0;
 	marking->external = strcmp(trigger->tgargs[2], "external_id") == 0;
 	marking->tenant = strtoll(trigger->tgargs[3], NULL, 10);
 	if (marking->column == 0)
@@ -416,18 +432,16 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of_segments(), context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
-	if (is_used(marking.is_contact ? "*" : marking.source))
+	if (is_used(is_of_contacts(&marking) ? "*" : marking.source))
 	{
 		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 			mark_all(marked_source(&marking));
 		else
 		{
 			read_rows(&marking);
-			if (marking.is_contact && !marking.moved && !is_used(marking.source))
-				marking.n = 0;
 			if (marking.external)
 				write_external_marks(&marking);
-			else
+			else if (marked_source(&marking) == NULL || is_used(marking.source))
 				write_marks(&marking);
 		}
 	}

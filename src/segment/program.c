@@ -638,8 +638,7 @@ add_aggregate(MktgProgramMaker *maker, MktgLeaf *leaf, MktgReading *reading)
 			kind = MKTG_FACT_MIN;
 			break;
 		case MKTG_AGG_LIFECYCLE:
-			if (of != MKTG_VALUE_TIME ||
-				(leaf->test->kind == MKTG_TEST_TEXT && leaf->test->op != MKTG_OP_EQ && leaf->test->op != MKTG_OP_IN))
+			if (of != MKTG_VALUE_TIME)
 				return false;
 			kind = MKTG_FACT_LAST_TWO;
 			break;
@@ -724,6 +723,13 @@ watch_cond(MktgProgramMaker *maker, const MktgCond *cond)
 	value = add_value(maker, cond->row_sql, cond->row_type);
 	if (value >= 0)
 		(void) own_cond(maker, value, cond->test, cond->collation);
+}
+
+void
+mktg_program_end(MktgProgramMaker *maker)
+{
+	if (maker->header.ninputs == 0)
+		(void) add_input(maker, "0");
 }
 
 bool

@@ -37,6 +37,13 @@
 #include "segment/ask.h"
 #include "segment/refreshing.h"
 
+/* Ids of transactions, as texts. */
+typedef struct Running
+{
+	char	   *own;
+	char	   *oldest;			/* of those that run */
+} Running;
+
 static const Oid due_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID};
 
 static void note_flips(Refresh *refresh, const MktgPass *pass, int64 segment);
@@ -69,7 +76,7 @@ mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz
 
 /* Always in this order, so that no two refreshes wait for each other. */
 #define LOCK_SEGMENTS(which) \
-	"SELECT segment_id, name, rules, keeps_history, " MKTG_IS_STALE("$2") ", sources FROM mktg.segment" \
+	"SELECT segment_id, name, rules, keeps_history, " MKTG_IS_STALE("$2") ", sources, xmin FROM mktg.segment" \
 	" WHERE tenant_id = $1 AND kind = 'dynamic' AND " which " ORDER BY segment_id FOR NO KEY UPDATE"
 
 void
@@ -93,6 +100,7 @@ mktg_refresh_take_segments(Refresh *refresh, int64 segment)
 		taken->history = mktg_bool_at(i, 4);
 		taken->stale = mktg_bool_at(i, 5);
 		taken->sources = DatumGetArrayTypePCopy(mktg_value_at(i, 6, &isnull));
+		taken->made_here = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(mktg_value_at(i, 7, &isnull)));
 	}
 }
 
@@ -326,18 +334,18 @@ mktg_refresh_write_due(Refresh *refresh)
  * before the refresh began.
  */
 static void
-write_whole(Refresh *refresh, bool alone, uint64 next_xid)
+write_whole(Refresh *refresh, const Running *running)
 {
 	static MktgQuery query = MKTG_QUERY(
-		"UPDATE mktg.segment s SET size = u.size, refreshed_at = $4, failure = NULL, failed_at = NULL,"
+		"UPDATE mktg.segment s SET size = u.size, refreshed_at = $5, failure = NULL, failed_at = NULL,"
 		"  calendar_due = nullif(u.calendar_due, 'infinity'),"
-		"  settle_after = CASE WHEN settle_after IS NULL OR $5 THEN NULL WHEN settle_after = '0'::xid8 THEN $6::text::xid8"
-		"   WHEN NOT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE x < settle_after) THEN NULL"
-		"   ELSE settle_after END"
-		" FROM unnest($1, $2, $3) AS u (segment_id, size, calendar_due)"
-		" WHERE s.tenant_id = $7 AND s.segment_id = u.segment_id",
-		INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, INT8OID);
-	static const Oid types[] = {INT8OID, INT8OID, TIMESTAMPTZOID};
+		"  settle_after = CASE WHEN settle_after IS NULL THEN NULL WHEN u.made_here THEN '0'::xid8"
+		"   WHEN $6::text::xid8 >= CASE settle_after WHEN '0'::xid8 THEN $7::text::xid8 ELSE settle_after END THEN NULL"
+		"   WHEN settle_after = '0'::xid8 THEN $7::text::xid8 ELSE settle_after END"
+		" FROM unnest($1, $2, $3, $4) AS u (segment_id, size, calendar_due, made_here)"
+		" WHERE s.tenant_id = $8 AND s.segment_id = u.segment_id",
+		INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID);
+	static const Oid types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID};
 	MktgColumns columns = MKTG_COLUMNS(types);
 
 	for (int i = 0; i < refresh->n; i++)
@@ -348,26 +356,30 @@ write_whole(Refresh *refresh, bool alone, uint64 next_xid)
 			mktg_columns_add(&columns, (MktgArg[])
 							 {
 								 MKTG_INT64(one->segment), MKTG_INT64(one->change.size),
-								 MKTG_TIME(mktg_calendar_due(one->compiled->registry, one->compiled->changes, refresh->at))
+								 MKTG_TIME(mktg_calendar_due(one->compiled->registry, one->compiled->changes, refresh->at)),
+								 MKTG_ARG(BoolGetDatum(one->made_here))
 							 });
 	}
 	if (columns.n == 0)
 		return;
 	mktg_call(&query, mktg_columns_array(&columns, 0), mktg_columns_array(&columns, 1), mktg_columns_array(&columns, 2),
-			  MKTG_TIME(refresh->at), MKTG_ARG(BoolGetDatum(alone)),
-			  MKTG_TEXT(psprintf(UINT64_FORMAT, next_xid)), MKTG_INT64(refresh->tenant));
+			  mktg_columns_array(&columns, 3), MKTG_TIME(refresh->at), MKTG_TEXT(running->oldest), MKTG_TEXT(running->own),
+			  MKTG_INT64(refresh->tenant));
 }
 
-/* Does no other transaction run? And the first id that none of those has. */
-static bool
-running(uint64 *next_xid)
+/*
+ * Ids of transactions: all below the oldest have ended; whoever wrote before this
+ * one began to has one below its own.  The snapshot's list of those that run has
+ * none younger than the last that ended, so its oldest is what to ask for.
+ */
+static void
+find_running(Running *running)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT NOT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot())),"
-										" pg_snapshot_xmax(pg_current_snapshot())::text");
+	static MktgQuery query = MKTG_QUERY("SELECT pg_current_xact_id()::text, pg_snapshot_xmin(pg_current_snapshot())::text");
 
 	mktg_run(&query, NULL);
-	*next_xid = strtoull(mktg_text_at(0, 2), NULL, 10);
-	return mktg_bool_at(0, 1);
+	running->own = mktg_text_at(0, 1);
+	running->oldest = mktg_text_at(0, 2);
 }
 
 /* A segment that failed is not up to date; why is there to be read. */
@@ -390,9 +402,9 @@ mktg_refresh_whole(Refresh *refresh, int64 due_of)
 	static MktgQuery forget_all = MKTG_QUERY("DELETE FROM mktg.segment_due WHERE tenant_id = $1", INT8OID);
 	static MktgQuery forget_one = MKTG_QUERY("DELETE FROM mktg.segment_due WHERE tenant_id = $1 AND segment_id = $2",
 											 INT8OID, INT8OID);
-	uint64		next_xid;
-	bool		alone = running(&next_xid);
+	Running		running;
 
+	find_running(&running);
 	mktg_refresh_compile_all(refresh);
 	if (due_of == 0)
 	{
@@ -403,7 +415,7 @@ mktg_refresh_whole(Refresh *refresh, int64 due_of)
 		mktg_call(&forget_one, MKTG_INT64(refresh->tenant), MKTG_INT64(due_of));
 	mktg_refresh_run_all(refresh, NULL, 0, due_of);
 	mktg_refresh_write_due(refresh);
-	write_whole(refresh, alone, next_xid);
+	write_whole(refresh, &running);
 	mktg_refresh_write_failed(refresh);
 }
 

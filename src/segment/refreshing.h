@@ -24,6 +24,7 @@ typedef struct Refreshed
 	Jsonb	   *rules;
 	bool		history;
 	bool		stale;
+	bool		made_here;		/* by this transaction: others cannot see it yet */
 	bool		left_out;		/* of what is held now: it reads nothing that changed */
 	ArrayType  *sources;
 	char	   *failure;		/* or NULL */
@@ -45,8 +46,7 @@ typedef struct Refresh
  * with nobody left to wait for.  One that failed gets a minute.
  */
 #define MKTG_IS_STALE(at) \
-	"((refreshed_at IS NULL OR calendar_due <= " at " OR (settle_after > '0'::xid8 AND NOT EXISTS" \
-	" (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE x < settle_after)))" \
+	"((refreshed_at IS NULL OR calendar_due <= " at " OR pg_snapshot_xmin(pg_current_snapshot()) >= settle_after)" \
 	" AND (failed_at IS NULL OR failed_at < clock_timestamp() - interval '1 minute'))"
 
 extern void mktg_refresh_begin(Refresh *refresh, TimestampTz at, int64 tenant);

@@ -258,6 +258,8 @@ for my $tenant (1, 2)
 $session->sql(<<'END');
 SELECT mktg.map_source('trip', 'air."Trips"', 'guest', 'started', 'external_id', tenant => t) FROM generate_series(1, 2) t;
 SELECT mktg.map_source('visit', 'air.visit', 'contact', 'on_day', tenant => t) FROM generate_series(1, 2) t;
+SELECT mktg.map_source('plain', 'air.visit', 'contact', tenant => t) FROM generate_series(1, 2) t;
+SELECT mktg.define_field('plain.count', 'plain', 'count(*)', 'number', tenant => t), mktg.define_field('plain.size', 'plain', 'pages', 'number', tenant => t) FROM generate_series(1, 2) t;
 SELECT mktg.define_field('visit.count', 'visit', 'count(*)', 'number', tenant => t), mktg.define_field('visit.pages', 'visit', 'sum(pages)', 'number', tenant => t),
        mktg.define_field('visit.size', 'visit', 'pages', 'number', tenant => t) FROM generate_series(1, 2) t;
 SELECT mktg.define_field('trip.' || name, 'trip', expression, type, tenant => t) FROM generate_series(1, 2) t, (VALUES
@@ -327,6 +329,7 @@ for my $tenant (1, 2)
 		trip => fetch($tenant, "air.\"Trips\" JOIN mktg.contact c ON c.external_id = guest AND tenant_id = $tenant", c => 'contact_id',
 			same(qw(miles seats fare paid class nick code weight extras)), price => 'price::text', due => 'due::text', json => object_sql('info'),
 			at => "(extract(epoch FROM started AT TIME ZONE '$zone_of{$tenant}') * 1000000)::bigint"),
+		plain => fetch($tenant, "air.visit WHERE tenant_id = $tenant", c => 'contact', size => 'pages'),
 		visit => fetch($tenant, "air.visit WHERE tenant_id = $tenant", c => 'contact', size => 'pages', at => "(extract(epoch FROM on_day::timestamp $local) * 1000000)::bigint"));
 	for my $source (keys %all)
 	{
@@ -459,6 +462,8 @@ my %fields = (
 	'engagement.lastOpenAt' => [ 'engagement', 'timestamp', 'max', $get->('opened'), 'opened' ],
 	'engagement.lastClickAt' => [ 'engagement', 'timestamp', 'max', $get->('clicked'), 'clicked' ],
 	'engagement.openRate' => [ 'engagement', 'number', 'avg', sub { return $_[0]{status} =~ /^(?:delivered|read)$/ ? (defined $_[0]{opened} ? 1 : 0) : undef }, 'sent' ],
+	'plain.count' => [ 'plain', 'number', 'count', $one ],
+	'plain.size' => [ 'plain', 'number', 'row', $get->('size') ],
 	'visit.count' => [ 'visit', 'number', 'count', $one ],
 	'visit.pages' => [ 'visit', 'number', 'sum', $get->('size') ],
 	'visit.size' => [ 'visit', 'number', 'row', $get->('size') ],
