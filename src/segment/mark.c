@@ -388,7 +388,16 @@ mark_all(const char *source)
 {
 	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL WHERE kind = 'dynamic'"
 										" AND ($1 IS NULL OR $1 = ANY (sources))", TEXTOID);
+	static MktgQuery members = MKTG_QUERY("DELETE FROM mktg.segment_bitmap b USING mktg.segment s WHERE s.tenant_id = b.tenant_id"
+										  " AND s.segment_id = b.segment_id AND s.kind = 'static'");
+	static MktgQuery sizes = MKTG_QUERY("UPDATE mktg.segment SET size = 0 WHERE kind = 'static'");
 
+	if (source == NULL)
+	{
+		/* there is no contact left that could be in one */
+		mktg_run(&members, NULL);
+		mktg_run(&sizes, NULL);
+	}
 	mktg_call(&query, MKTG_TEXT(source));
 }
 
