@@ -152,7 +152,7 @@ read_sources(MktgRegistry *registry)
 {
 	static MktgQuery query = {
 		.sql = "SELECT s.name, s.relation::oid, s.contact_column::text, s.at_column::text, s.key, s.watched,"
-		" format('%I.%I', n.nspname, c.relname), k.atttypid, a.atttypid, t.attname IS NOT NULL, s.tenant_id"
+		" CASE WHEN c.oid IS NOT NULL THEN format('%I.%I', n.nspname, c.relname) END, k.atttypid, a.atttypid, t.attname IS NOT NULL, s.tenant_id"
 		" FROM mktg.source s"
 		" LEFT JOIN pg_catalog.pg_class c ON c.oid = s.relation"
 		" LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
