@@ -16,12 +16,13 @@ EXCEPTION WHEN OTHERS THEN
                      CASE WHEN pg_temp.state() <> before THEN 'SOMETHING CHANGED' END);
 END $$;
 
--- A fingerprint of all that campaigns write.
+-- A fingerprint of all that campaigns and segments write.
 CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     relation text; print numeric; state text := '';
 BEGIN
-    FOREACH relation IN ARRAY '{tenant,contact,consent,consent_log,suppression,template,sender,campaign,message,send_schedule,outbox,campaign_stat}'::text[] LOOP
+    FOREACH relation IN ARRAY '{tenant,contact,consent,consent_log,suppression,template,sender,campaign,message,send_schedule,outbox,campaign_stat,
+        purchase,event,cart,rfm_score,source,field,rule_alias,segment,segment_bitmap,segment_change,segment_due}'::text[] LOOP
         IF to_regclass('mktg.' || relation) IS NOT NULL THEN
             EXECUTE format('SELECT sum(hashtextextended(r::text, 0)::numeric) FROM mktg.%I r', relation) INTO print;
             state := state || ' ' || coalesce(print, 0);

@@ -235,13 +235,16 @@ mktg_map_source(PG_FUNCTION_ARGS)
 
 /* ---- fields ---- */
 
-/* One expression and nothing behind it: what would end the SELECT is refused. */
+/* One expression and nothing behind it: what would end the SELECT, or hide what follows, is refused. */
 static void
 require_expression(const char *expression)
 {
-	List	   *raw = raw_parser(psprintf("SELECT (%s\n)", expression), RAW_PARSE_DEFAULT);
+	List	   *raw;
 	SelectStmt *select;
 
+	if (strstr(expression, "--") != NULL || strstr(expression, "/*") != NULL)
+		refuse_field("the expression has a comment", "Leave out -- and /*, inside quotes too.");
+	raw = raw_parser(psprintf("SELECT (%s\n)", expression), RAW_PARSE_DEFAULT);
 	if (list_length(raw) != 1 || !IsA(linitial_node(RawStmt, raw)->stmt, SelectStmt))
 		refuse_field("the expression is more than one expression", "Give what would stand between SELECT and FROM.");
 	select = (SelectStmt *) linitial_node(RawStmt, raw)->stmt;
@@ -249,7 +252,8 @@ require_expression(const char *expression)
 		select->whereClause != NULL || select->groupClause != NIL || select->havingClause != NULL ||
 		select->windowClause != NIL || select->sortClause != NIL || select->limitCount != NULL ||
 		select->lockingClause != NIL || select->withClause != NULL || select->intoClause != NULL ||
-		select->valuesLists != NIL || select->distinctClause != NIL)
+		select->valuesLists != NIL || select->distinctClause != NIL ||
+		IsA(linitial_node(ResTarget, select->targetList)->val, RowExpr))
 		refuse_field("the expression is more than one expression", "Give what would stand between SELECT and FROM.");
 }
 
@@ -288,6 +292,16 @@ require_row_expression(const MktgSource *source, const char *sql)
 	return getBaseType(exprType(value));
 }
 
+static bool
+find_parameter(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, ParamRef))
+		return true;
+	return raw_expression_tree_walker(node, find_parameter, context);
+}
+
 /*
  * What changes with time alone must be known to be refreshed in time: a field of
  * an application gives times, and rules compare them.
@@ -295,7 +309,10 @@ require_row_expression(const MktgSource *source, const char *sql)
 static void
 require_no_clock(const char *expression)
 {
-	if (strcmp(mktg_bind_names(expression), expression) != 0)
+	List	   *raw = raw_parser(psprintf("SELECT (%s\n)", expression), RAW_PARSE_DEFAULT);
+
+	if (strcmp(mktg_bind_names(expression), expression) != 0 ||
+		find_parameter((Node *) linitial_node(RawStmt, raw)->stmt, NULL))
 		refuse_field("the expression names rule_at, rule_time_zone or rule_currency",
 					 "Only fields that ship may; give a time and compare it in the rule, with WITHIN_LAST or \"-30 days\".");
 }

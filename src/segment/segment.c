@@ -170,8 +170,7 @@ renew_sources(int64 tenant, bool nested)
 	}
 	for (uint64 i = 0; i < n; i++)
 	{
-		MktgCompiled *compiled = nested ? mktg_compile_rules(rules[i], mktg_now(), tenant) :
-			mktg_try_compile(rules[i], mktg_now(), tenant);
+		MktgCompiled *compiled = mktg_try_compile(rules[i], mktg_now(), tenant);
 
 		mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(ids[i]),
 				  compiled == NULL ? MKTG_NULL : MKTG_ARG(source_names(compiled)));
@@ -194,7 +193,8 @@ Datum
 mktg_update_segment(PG_FUNCTION_ARGS)
 {
 	static MktgQuery query = MKTG_QUERY(
-		"UPDATE mktg.segment SET rules = $3, sources = $4, refreshed_at = NULL, calendar_due = NULL, settle_after = '0'::xid8"
+		"UPDATE mktg.segment SET rules = $3, sources = $4, refreshed_at = NULL, calendar_due = NULL, settle_after = '0'::xid8,"
+		" failure = NULL, failed_at = NULL"
 		" WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, JSONBOID, TEXTARRAYOID);
 	int64		segment = mktg_int64_argument(fcinfo, 0, "segment");
 	Jsonb	   *rules = mktg_rules_argument(fcinfo, 1);
@@ -205,7 +205,8 @@ mktg_update_segment(PG_FUNCTION_ARGS)
 		refuse_kind(segment, "static", "Only dynamic segments have rules.");
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(segment), MKTG_ARG(JsonbPGetDatum(rules)),
 			  MKTG_ARG(source_names(mktg_compile_rules(rules, mktg_now(), tenant))));
-	/* also finds a circle the new rules close */
+	/* once more, now that they are there: finds a circle they close */
+	(void) mktg_compile_rules(rules, mktg_now(), tenant);
 	renew_sources(tenant, true);
 	mktg_segments_changed();
 	mktg_end();
@@ -362,11 +363,12 @@ mktg_load_segment_catalog(PG_FUNCTION_ARGS)
 static int64
 change_static(FunctionCallInfo fcinfo, bool add)
 {
-	static MktgQuery known = MKTG_QUERY("SELECT DISTINCT c.contact_id FROM unnest($2::bigint[]) AS u (id)"
-										" JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = u.id"
-										" ORDER BY c.contact_id", INT8OID, INT8ARRAYOID);
-	static MktgQuery given = MKTG_QUERY("SELECT DISTINCT id FROM unnest($2::bigint[]) AS u (id)"
-										" WHERE id IS NOT NULL AND $1 IS NOT NULL ORDER BY id", INT8OID, INT8ARRAYOID);
+	/* planned for the array: a plan made for a few contacts takes hours for many */
+	static MktgQuery known = MKTG_BULK_QUERY("SELECT DISTINCT c.contact_id FROM unnest($2::bigint[]) AS u (id)"
+											 " JOIN mktg.contact c ON c.tenant_id = $1 AND c.contact_id = u.id"
+											 " ORDER BY c.contact_id", INT8OID, INT8ARRAYOID);
+	static MktgQuery given = MKTG_BULK_QUERY("SELECT DISTINCT id FROM unnest($2::bigint[]) AS u (id)"
+											 " WHERE id IS NOT NULL AND $1 IS NOT NULL ORDER BY id", INT8OID, INT8ARRAYOID);
 	static MktgQuery sized = MKTG_QUERY("UPDATE mktg.segment SET size = size + $3, refreshed_at = $4"
 										" WHERE tenant_id = $1 AND segment_id = $2 RETURNING keeps_history",
 										INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID);
