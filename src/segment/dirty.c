@@ -244,6 +244,76 @@ refresh_stale(const Refresh *all)
 	return count_contacts(all->tenant);
 }
 
+/* Static segments lose the contacts that are gone: the rows of the last statement. */
+static void
+leave_static(const Refresh *refresh, uint64 ngone)
+{
+	static MktgQuery segment_query = MKTG_QUERY("SELECT segment_id, keeps_history FROM mktg.segment"
+												" WHERE tenant_id = $1 AND kind = 'static' ORDER BY segment_id FOR NO KEY UPDATE",
+												INT8OID);
+	static MktgQuery size_query = MKTG_QUERY("UPDATE mktg.segment SET size = size - $3"
+											 " WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, INT8OID);
+	MktgUniverse gone = {.n = ngone};
+	MktgMembersWriter writer;
+	uint64	   *nobody;
+	uint64		n;
+	int64	   *segments;
+	bool	   *history;
+
+	if (ngone == 0)
+		return;
+	gone.ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * ngone);
+	for (uint64 i = 0; i < ngone; i++)
+		gone.ids[i] = mktg_int64_at(i, 1);
+	nobody = palloc0((ngone / 64 + 1) * sizeof(uint64));
+	n = mktg_call(&segment_query, MKTG_INT64(refresh->tenant));
+	segments = palloc(sizeof(int64) * (n + 1));
+	history = palloc(n + 1);
+	for (uint64 i = 0; i < n; i++)
+	{
+		segments[i] = mktg_int64_at(i, 1);
+		history[i] = mktg_bool_at(i, 2);
+	}
+	mktg_members_begin(&writer, refresh->tenant, refresh->at);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MktgMembersChange change = mktg_members_apply(&writer, segments[i], &gone, nobody, false, history[i]);
+
+		if (change.exited > 0)
+			mktg_call(&size_query, MKTG_INT64(refresh->tenant), MKTG_INT64(segments[i]), MKTG_INT64(change.exited));
+	}
+	mktg_members_end(&writer);
+}
+
+void
+mktg_refresh_static(const Refresh *refresh)
+{
+	static MktgQuery query = MKTG_QUERY(
+		"SELECT DISTINCT m.contact_id FROM mktg.segment s"
+		" JOIN mktg.segment_bitmap b ON b.tenant_id = $1 AND b.segment_id = s.segment_id"
+		" CROSS JOIN LATERAL mktg._chunk_members(b.chunk, b.bits) AS m (contact_id)"
+		" WHERE s.tenant_id = $1 AND s.kind = 'static' AND NOT EXISTS"
+		"  (SELECT FROM mktg.contact c WHERE c.tenant_id = $1 AND c.contact_id = m.contact_id)"
+		" ORDER BY m.contact_id", INT8OID);
+
+	leave_static(refresh, mktg_call(&query, MKTG_INT64(refresh->tenant)));
+}
+
+/* The same for some contacts, whether they are gone or not. */
+static void
+refresh_static_of(const Refresh *refresh, const Ids *ids)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT u.id FROM unnest($2::bigint[]) AS u (id) WHERE NOT EXISTS"
+										" (SELECT FROM mktg.contact c WHERE c.tenant_id = $1 AND c.contact_id = u.id)"
+										" ORDER BY u.id", INT8OID, INT8ARRAYOID);
+	Datum	   *values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (ids->n + 1));
+
+	for (int64 i = 0; i < ids->n; i++)
+		values[i] = Int64GetDatum(ids->ids[i]);
+	leave_static(refresh, mktg_call(&query, MKTG_INT64(refresh->tenant),
+									MKTG_ARG(mktg_array(values, NULL, (int) ids->n, INT8OID))));
+}
+
 /* Those beyond the limit wait for another time. */
 static void
 put_back(Refresh *refresh, Ids *everywhere, Ids *dirty, List *sources, int64 limit)
@@ -277,10 +347,14 @@ refresh_dirty(TimestampTz at, int64 tenant, int64 limit)
 	mktg_refresh_take_segments(&refresh, 0);
 	looked = refresh_stale(&refresh);
 	take_due(&refresh, &everywhere, &dirty, &sources);
-	if (everywhere.n + dirty.n == 0 || refresh.n == 0)
+	if (everywhere.n + dirty.n == 0)
 		return looked;
 	if (limit > 0)
 		put_back(&refresh, &everywhere, &dirty, sources, limit);
+	if (everywhere.n > 0)
+		refresh_static_of(&refresh, &everywhere);
+	if (refresh.n == 0)
+		return looked + everywhere.n;
 	if (everywhere.n + dirty.n > 10000 && everywhere.n + dirty.n > count_contacts(tenant) / MANY_DIRTY)
 	{
 		mktg_refresh_whole(&refresh, 0);

@@ -87,7 +87,7 @@ static bool
 is_used(const char *source)
 {
 	static MktgQuery query = {
-		.sql = "SELECT DISTINCT unnest(sources || '{}'::text[] || '*'::text) FROM mktg.segment WHERE kind = 'dynamic'", .fresh = true
+		.sql = "SELECT DISTINCT unnest(sources || '*'::text) FROM mktg.segment", .fresh = true
 	};
 	static bool registered = false;
 	ListCell   *cell;

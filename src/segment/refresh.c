@@ -411,7 +411,10 @@ mktg_refresh_whole(Refresh *refresh, int64 due_of)
 	find_running(&running);
 	mktg_refresh_compile_all(refresh);
 	if (due_of == 0)
+	{
 		mktg_call(&forget_all, MKTG_INT64(refresh->tenant));
+		mktg_refresh_static(refresh);
+	}
 	else
 		mktg_call(&forget_one, MKTG_INT64(refresh->tenant), MKTG_INT64(due_of));
 	mktg_refresh_run_all(refresh, NULL, 0, due_of);

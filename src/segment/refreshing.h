@@ -64,6 +64,9 @@ extern void mktg_refresh_run_all(Refresh *refresh, const int64 *ids, int64 nids,
 extern void mktg_refresh_write_due(Refresh *refresh);
 extern void mktg_refresh_write_failed(const Refresh *refresh);
 
+/* Static segments lose contacts that are no more. */
+extern void mktg_refresh_static(const Refresh *refresh);
+
 /* All of it for all contacts; "due_of" is whose due sets are replaced, 0 for all. */
 extern void mktg_refresh_whole(Refresh *refresh, int64 due_of);
 
