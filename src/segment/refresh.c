@@ -76,7 +76,8 @@ mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz
 
 /* Always in this order, so that no two refreshes wait for each other. */
 #define LOCK_SEGMENTS(which) \
-	"SELECT segment_id, name, rules, keeps_history, " MKTG_IS_STALE("$2") ", sources, xmin FROM mktg.segment" \
+	"SELECT segment_id, name, rules, keeps_history, " MKTG_IS_STALE("$2") ", sources, xmin," \
+	" refreshed_at IS NULL OR calendar_due <= $2 FROM mktg.segment" \
 	" WHERE tenant_id = $1 AND kind = 'dynamic' AND " which " ORDER BY segment_id FOR NO KEY UPDATE"
 
 void
@@ -101,6 +102,9 @@ mktg_refresh_take_segments(Refresh *refresh, int64 segment)
 		taken->stale = mktg_bool_at(i, 5);
 		taken->sources = DatumGetArrayTypePCopy(mktg_value_at(i, 6, &isnull));
 		taken->made_here = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(mktg_value_at(i, 7, &isnull)));
+		/* that it is not settled yet is for later transactions */
+		if (taken->made_here)
+			taken->stale &= mktg_bool_at(i, 8);
 	}
 }
 
