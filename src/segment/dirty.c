@@ -288,7 +288,7 @@ leave_static(const Refresh *refresh, uint64 ngone)
 void
 mktg_refresh_static(const Refresh *refresh)
 {
-	static MktgQuery query = MKTG_QUERY(
+	static MktgQuery query = MKTG_BULK_QUERY(
 		"SELECT DISTINCT m.contact_id FROM mktg.segment s"
 		" JOIN mktg.segment_bitmap b ON b.tenant_id = $1 AND b.segment_id = s.segment_id"
 		" CROSS JOIN LATERAL mktg._chunk_members(b.chunk, b.bits) AS m (contact_id)"
@@ -303,7 +303,7 @@ mktg_refresh_static(const Refresh *refresh)
 static void
 refresh_static_of(const Refresh *refresh, const Ids *ids)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT u.id FROM unnest($2::bigint[]) AS u (id) WHERE NOT EXISTS"
+	static MktgQuery query = MKTG_BULK_QUERY("SELECT u.id FROM unnest($2::bigint[]) AS u (id) WHERE NOT EXISTS"
 										" (SELECT FROM mktg.contact c WHERE c.tenant_id = $1 AND c.contact_id = u.id)"
 										" ORDER BY u.id", INT8OID, INT8ARRAYOID);
 	Datum	   *values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (ids->n + 1));
