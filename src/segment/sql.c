@@ -353,6 +353,12 @@ aggregate_sql(const MktgLeaf *leaf, Oid *type)
 			return psprintf("max(%s)", row);
 		default:
 			*type = mktg_expression_type(leaf->source, row, NULL);
+			/* local times have another order where the clocks are set back */
+			if (*type == TIMESTAMPOID)
+			{
+				*type = TIMESTAMPTZOID;
+				row = psprintf("(%s) AT TIME ZONE $3", row);
+			}
 			return psprintf("%s(%s)", leaf->aggregate == MKTG_AGG_MIN ? "min" : "max", row);
 	}
 }
