@@ -54,9 +54,9 @@ plan_cost(const MktgStatement *statement, double *rows)
 	return plan->planTree->total_cost;
 }
 
-/* Reading every source the rules name, and all contacts. */
+/* Reading all contacts, and every source the rules name; no more of them than it takes to reach a limit. */
 static Cost
-pass_cost(const MktgCompiled *compiled)
+pass_cost(const MktgCompiled *compiled, Cost limit)
 {
 	MktgStatement statement;
 	Cost		cost;
@@ -72,6 +72,8 @@ pass_cost(const MktgCompiled *compiled)
 		MktgStatement scan;
 		MktgStatement count;
 
+		if (cost >= limit)
+			break;
 		mktg_statement_begin(&scan, compiled);
 		mktg_source_sql(&scan, source, "1");
 		(void) plan_cost(&scan, &rows);
@@ -95,7 +97,7 @@ mktg_pass_is_cheaper(MktgCompiled *compiled)
 
 	mktg_select_contacts(&statement, compiled, "count(*)");
 	cost = plan_cost(&statement, &rows);
-	return pass_cost(compiled) < cost;
+	return pass_cost(compiled, cost) < cost;
 }
 
 int64

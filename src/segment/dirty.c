@@ -197,6 +197,17 @@ count_contacts(int64 tenant)
 	return mktg_int64_at(0, 1);
 }
 
+/* Are n contacts more than one in MANY_DIRTY?  Counts no further than it takes. */
+static bool
+are_many(int64 n, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT count(*) FROM (SELECT FROM mktg.contact WHERE tenant_id = $1 LIMIT $2) c",
+										INT8OID, INT8OID);
+
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(n * MANY_DIRTY));
+	return mktg_int64_at(0, 1) < n * MANY_DIRTY;
+}
+
 /* What a refresh of some contacts has made of the segments. */
 static void
 write_some(Refresh *refresh)
@@ -355,7 +366,7 @@ refresh_dirty(TimestampTz at, int64 tenant, int64 limit)
 		refresh_static_of(&refresh, &everywhere);
 	if (refresh.n == 0)
 		return looked + everywhere.n;
-	if (everywhere.n + dirty.n > 10000 && everywhere.n + dirty.n > count_contacts(tenant) / MANY_DIRTY)
+	if (everywhere.n + dirty.n > 10000 && are_many(everywhere.n + dirty.n, tenant))
 	{
 		mktg_refresh_whole(&refresh, 0);
 		return looked + count_contacts(tenant);
