@@ -87,7 +87,7 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) src/.built-for
 
 # ---- what a developer types ----
 
-SECTIONS = unit sql races tap contract lint
+SECTIONS = unit fuzz sql races tap contract lint
 
 .PHONY: deps demo demo-stop test torture bench format $(addprefix check-,$(SECTIONS))
 

@@ -1,7 +1,8 @@
 -- grants.sql: who may do what. Two roles, which must exist:
 --
---	admin	runs marketing: templates, campaigns, senders, providers, arming
---	app	the application: contacts, consent, single messages, statistics
+--	admin	runs marketing: templates, segments, campaigns, senders, providers, arming
+--	app	the application: contacts, consent, what contacts do, questions about
+--		segments, single messages, statistics
 --
 --	psql -d DATABASE -1 -v admin=ROLE -v app=ROLE -f examples/grants.sql
 --
@@ -9,7 +10,9 @@
 -- again after every upgrade and mktg.migrate(): what they make anew has no
 -- grants. Running it twice changes nothing.
 --
--- install(), migrate() and uninstall() stay with the role that owns the tables.
+-- install(), migrate() and uninstall() stay with the role that owns the tables, and
+-- so does the registry of what rules of segments may name: its expressions run with
+-- the owner's rights when the worker refreshes segments.
 
 \if :{?admin}
 \else
@@ -27,9 +30,15 @@ GRANT USAGE ON SCHEMA mktg TO :"admin", :"app";
 -- ---- admin ----
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA mktg TO :"admin";
--- these three need the tables' owner; the last two are the worker's
+-- the first six need the tables' owner; the last two of the others are the worker's.
+-- Refreshing takes the aggregate mktg._collect(), not the functions it is made of.
 REVOKE EXECUTE ON FUNCTION
     mktg.install(boolean), mktg.migrate(), mktg.uninstall(text),
+    mktg.map_source(text, regclass, name, name, text, text, bigint),
+    mktg.define_field(text, text, text, text, text, bigint),
+    mktg.define_alias(text, jsonb, bigint),
+    mktg._collect_row(internal, bytea, bigint, "any"), mktg._collect_combine(internal, internal),
+    mktg._collect_serialize(internal), mktg._collect_deserialize(bytea, internal), mktg._collect_end(internal),
     mktg._claim(smallint, integer), mktg._record(text, bigint, text, text)
 FROM :"admin";
 
@@ -38,6 +47,7 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA mktg TO :"admin";
 -- what has been logged stays, and only migrate() changes the version
 REVOKE UPDATE, DELETE ON mktg.consent_log FROM :"admin";
 REVOKE INSERT, UPDATE, DELETE ON mktg.schema_version FROM :"admin";
+REVOKE INSERT, UPDATE, DELETE ON mktg.source, mktg.field, mktg.rule_alias FROM :"admin";
 
 -- to CREATE SERVER: a provider belongs to the role that makes it
 GRANT USAGE ON FOREIGN DATA WRAPPER mktg_provider TO :"admin";
@@ -66,6 +76,29 @@ TO :"app";
 GRANT SELECT, INSERT, UPDATE ON mktg.consent TO :"app";
 GRANT INSERT ON mktg.consent_log TO :"app";
 GRANT SELECT, INSERT ON mktg.suppression TO :"app";
+
+-- what contacts do
+GRANT SELECT, INSERT, UPDATE ON mktg.purchase, mktg.cart TO :"app";
+GRANT SELECT, INSERT ON mktg.event TO :"app";
+GRANT USAGE ON SEQUENCE mktg.purchase_purchase_id_seq, mktg.cart_cart_id_seq TO :"app";
+
+-- questions about segments: stored members, and rules held against one contact, with
+-- what the expressions of fields call and read. Tables of your own that are mapped
+-- need SELECT too.
+GRANT EXECUTE ON FUNCTION
+    mktg.matches(bigint, jsonb, timestamptz, bigint), mktg.why_segment(bigint, jsonb, timestamptz, bigint),
+    mktg.in_segment(bigint, bigint, bigint), mktg.audience_size(bigint[], bigint[], text, bigint),
+    mktg._chunk_has(bytea, bigint), mktg._chunk_members(bigint, bytea), mktg._rule_operators(),
+    mktg.lifecycle_stage(timestamptz, timestamptz), mktg.days_since(timestamptz, timestamptz),
+    mktg._json_number(jsonb, text), mktg._json_count(jsonb, text), mktg._json_texts(jsonb, text),
+    mktg._json_boolean(jsonb, text), mktg._json_time(jsonb, text, text),
+    mktg._advance_days(jsonb, text, timestamptz, text), mktg._weekday(jsonb, text, timestamptz, text),
+    mktg._month(jsonb, text, timestamptz, text)
+TO :"app";
+GRANT SELECT ON
+    mktg.source, mktg.field, mktg.rule_alias, mktg.rule_field, mktg.rule_operator,
+    mktg.segment, mktg.segment_bitmap, mktg.segment_list, mktg.segment_member, mktg.rfm_score
+TO :"app";
 
 -- single messages; the first of a template makes the campaign they belong to.
 -- Counters are written with the rights of the tables' owner.

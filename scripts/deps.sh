@@ -24,6 +24,12 @@ has_extension()
 	[ -n "$pg_config" ] && [ -e "$("$pg_config" --sharedir)/extension/$1.control" ]
 }
 
+has_fuzzer()
+{
+	echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return 0; }' |
+		clang -fsanitize=fuzzer,address -x c - -o /dev/null
+}
+
 has_library()
 {
 	set -- /usr/lib/*/"$1"
@@ -82,6 +88,8 @@ find_missing()
 	[ -z "$unpack" ] || check libnsl2 has_library libnsl.so.2
 	find_tool nginx >/dev/null || unpack="$unpack nginx"
 	check openssl command -v openssl
+	check clang command -v clang
+	check libclang-rt-dev has_fuzzer
 }
 
 # apt-get as root

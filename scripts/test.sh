@@ -5,7 +5,7 @@
 # The last line is the sum: "N passed, N failed[, N skipped]".
 #
 #	[T=NAME] scripts/test.sh SECTION...
-#	sections: unit sql races tap contract lint
+#	sections: unit fuzz sql races tap contract lint
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
@@ -99,6 +99,21 @@ run_unit()
 	PROVE_FLAGS=-v BUILD_DIR=$out/unit tap programs test/unit/run.sh $(names unit c)
 }
 
+# Rules come from users: a minute of fuzzing their parser, the corpus of the rest.
+run_fuzz()
+{
+	local source others=
+	for source in $(names fuzz c); do
+		[ "$source" = rule ] || others="$others $source"
+	done
+	export BUILD_DIR=$out/fuzz
+	if names fuzz c | grep -qx rule; then
+		tap rule test/fuzz/run.sh "${FUZZ_SECONDS:-60}" rule
+	fi
+	# shellcheck disable=SC2086 # a list
+	[ -z "$others" ] || tap others test/fuzz/run.sh 0 $others
+}
+
 run_sql()
 {
 	regress "$harness/regress/pg_regress" sql sql
@@ -170,7 +185,7 @@ run_section()
 for section in "$@"; do
 	case $section in
 		tap | contract) ;;
-		unit | sql | races | lint) run_section "$section" ;;
+		unit | fuzz | sql | races | lint) run_section "$section" ;;
 		*) fail "there is no section $section of tests" ;;
 	esac
 done

@@ -42,7 +42,7 @@ SELECT format('mktg.%s(%s) → %s', proname, inputs.list,
   FROM pg_catalog.pg_proc p,
        -- without the columns that come out, and casts of defaults, which the types say
        LATERAL (SELECT regexp_replace(regexp_replace(regexp_replace(pg_get_function_arguments(p.oid),
-                       '(^|, )OUT [^,]*', '', 'g'), '::(double precision|[a-z0-9]+)', '', 'g'),
+                       '(^|, )OUT [^,]*', '', 'g'), '::(double precision|[a-z0-9]+)(\[\])?', '', 'g'),
                        'timestamp with time zone', 'timestamptz', 'g') AS list) inputs,
        LATERAL (SELECT string_agg(quote_ident(a.name) || ' ' || replace(format_type(a.type, NULL),
                        'timestamp with time zone', 'timestamptz'), ', ' ORDER BY a.place) AS list
@@ -89,6 +89,43 @@ while IFS='	' read -r view column; do
 		grep -qF "\`$column\`" || echo "$view.$column"
 done < "$tmp/columns" > "$tmp/out"
 none 'every column of a view is in the section of the view' "$tmp/out"
+
+# ---- what rules may name: in the tables of doc/segment.md, and nothing else there ----
+
+listed()			# FIRST LINE, LAST LINE: first cells of the table between, bare
+{
+	sed -n "/^$1/,/^$2/p" doc/segment.md | sed -n 's/^| `\([^`]*\)`.*/\1/p' | LC_ALL=C sort
+}
+
+ask "$@" -q -A -t -c "SELECT DISTINCT name FROM mktg.rule_field WHERE NOT is_own" | LC_ALL=C sort > "$tmp/wanted"
+listed '### Fields' '### Short keys' | LC_ALL=C comm -3 "$tmp/wanted" - > "$tmp/out"
+[ -s "$tmp/wanted" ] || echo "no fields found" > "$tmp/out"
+none 'doc/segment.md has every field that ships' "$tmp/out"
+
+ask "$@" -q -A -t -c "SELECT key FROM mktg.rule_alias WHERE tenant_id = 0" | LC_ALL=C sort > "$tmp/wanted"
+listed '### Short keys' '### Limits' | LC_ALL=C comm -3 "$tmp/wanted" - > "$tmp/out"
+none 'doc/segment.md has every short key that ships' "$tmp/out"
+
+# which types have an operator: one • for each group of types
+ask "$@" -q -A -t -F ' ' -c "
+SELECT operator, value, concat_ws(' ', CASE WHEN 'text' = ANY (types) THEN 'text' END,
+       CASE WHEN 'number' = ANY (types) THEN 'number' END, CASE WHEN 'boolean' = ANY (types) THEN 'boolean' END,
+       CASE WHEN 'date' = ANY (types) THEN 'time' END, CASE WHEN 'array' = ANY (types) THEN 'array' END)
+  FROM mktg.rule_operator" | LC_ALL=C sort > "$tmp/wanted"
+sed -n '/^### Operators/,/^### Fields/p' doc/segment.md | awk -F ' *[|] *' '/^\| `[^`]*` \| [a-z]/ {
+	split("text number boolean time array", names, " ")
+	gsub("`", "", $2)
+	line = $2 " " $3
+	for (i = 1; i <= 5; i++)
+		if ($(i + 3) == "•")
+			line = line " " names[i]
+	print line }' | LC_ALL=C sort | LC_ALL=C comm -3 "$tmp/wanted" - > "$tmp/out"
+none 'doc/segment.md has every operator with its types' "$tmp/out"
+
+sed -n 's/^{"name": "\(.*\)",$/\1/p' src/segment/catalog.json | LC_ALL=C sort > "$tmp/wanted"
+sed -n '/^## The catalogue/,/^## Audiences/p' doc/segment.md | sed -n 's/^| \(.*\) | .* | .* |$/\1/p' |
+	grep -vE '^(Segment|---)$' | LC_ALL=C sort | LC_ALL=C comm -3 "$tmp/wanted" - > "$tmp/out"
+none 'doc/segment.md has every segment of the catalogue' "$tmp/out"
 
 # ---- files that the manual names ----
 

@@ -99,12 +99,14 @@ CREATE TABLE mktg.segment_due (
     tenant_id    bigint      NOT NULL,
     segment_id   bigint      NOT NULL DEFAULT 0,
     due          timestamptz NOT NULL DEFAULT '-infinity',
+    source       text COLLATE "C",
     contacts     bytea,
     external_ids text[],
     CHECK ((contacts IS NULL) <> (external_ids IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE mktg.segment_due ALTER contacts SET STORAGE EXTERNAL;
 COMMENT ON TABLE mktg.segment_due IS 'sets of contacts to be held against the rules again from an instant on; -infinity is at once';
+COMMENT ON COLUMN mktg.segment_due.source IS 'the source whose rows changed: segments that do not read it have nothing to look at; NULL: all have';
 COMMENT ON COLUMN mktg.segment_due.external_ids IS 'contacts by the application''s own ids, looked up when they are due';
 COMMENT ON COLUMN mktg.segment_due.segment_id IS '0: all segments';
 CREATE INDEX segment_due_due ON mktg.segment_due (tenant_id, due);

@@ -112,3 +112,15 @@ CREATE OR REPLACE TRIGGER message_mark_delete AFTER DELETE ON mktg.message
     FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('engagement', 'contact_id', 'contact_id', '0');
 CREATE OR REPLACE TRIGGER message_mark_truncate AFTER TRUNCATE ON mktg.message
     FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('engagement', 'contact_id', 'contact_id', '0');
+
+CREATE OR REPLACE TRIGGER rfm_score_mark_insert AFTER INSERT ON mktg.rfm_score
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER rfm_score_mark_update AFTER UPDATE ON mktg.rfm_score
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER rfm_score_mark_delete AFTER DELETE ON mktg.rfm_score
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+CREATE OR REPLACE TRIGGER rfm_score_mark_truncate AFTER TRUNCATE ON mktg.rfm_score
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');

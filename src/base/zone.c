@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "parser/scansup.h"
+#include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
@@ -107,4 +108,69 @@ mktg_local_day(MktgDays *days, TimestampTz at)
 	if (unlikely(offset == CHANGES))
 		offset = offset_at(days->zone, at, &until);
 	return floor_div(at + offset * USECS_PER_SEC, USECS_PER_DAY);
+}
+
+int32
+mktg_day_at(TimestampTz at, pg_tz *zone)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			offset;
+
+	if (TIMESTAMP_NOT_FINITE(at) || timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range"),
+				 errhint("Give a time that has a day.")));
+	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
+}
+
+TimestampTz
+mktg_midnight(int64 day, pg_tz *zone)
+{
+	struct pg_tm tm = {0};
+	int			offset;
+	TimestampTz result;
+
+	/* some 5,000 years either way */
+	day = Min(Max(day, -2000000), 2000000);
+	j2date((int) day + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+	tm.tm_isdst = -1;
+	offset = DetermineTimeZoneOffset(&tm, zone);
+	if (tm2timestamp(&tm, 0, &offset, &result) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range"),
+				 errhint("Give a time that has a day.")));
+	return result;
+}
+
+bool
+mktg_read_time(const char *text, pg_tz *zone, TimestampTz *instant, bool *date_only)
+{
+	char		workbuf[MAXDATELEN + MAXDATEFIELDS];
+	char	   *field[MAXDATEFIELDS];
+	int			ftype[MAXDATEFIELDS];
+	int			nfields;
+	int			kind;
+	int			offset;
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	/* a year first: what else the server reads depends on its settings */
+	if (strspn(text, "0123456789") < 4 ||
+		ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nfields) != 0)
+		return false;
+	*date_only = nfields == 1;
+	if (mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, NULL) == 0)
+	{
+		tm.tm_isdst = -1;
+		if (kind == DTK_DATE)
+			offset = DetermineTimeZoneOffset(&tm, zone);
+	}
+	/* a zone of its own is an error where none is wanted */
+	else if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nfields) != 0 ||
+			 mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, &offset) != 0)
+		return false;
+	return kind == DTK_DATE && tm2timestamp(&tm, fsec, &offset, instant) == 0;
 }

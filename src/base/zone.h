@@ -19,6 +19,18 @@
 /* The zone AT TIME ZONE means by a name; refuses one that it does not know. */
 extern pg_tz *mktg_find_zone(const char *name);
 
+/* The local day of an instant, in days since 2000-01-01; refuses infinity. */
+extern int32 mktg_day_at(TimestampTz at, pg_tz *zone);
+
+/* When a local day begins. */
+extern TimestampTz mktg_midnight(int64 day, pg_tz *zone);
+
+/*
+ * A time of ISO 8601, in the zone unless it names one; a date alone is its
+ * midnight, and "date_only" says so.  False if it is none.
+ */
+extern bool mktg_read_time(const char *text, pg_tz *zone, TimestampTz *instant, bool *date_only);
+
 /*
  * Offsets from UTC by spans of time of 2^37 microseconds, 38 hours: four years
  * of them.  A span in which the clocks change is asked about row by row.

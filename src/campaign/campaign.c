@@ -25,6 +25,7 @@
 
 #include "base/base.h"
 #include "campaign/campaign.h"
+#include "segment/segment.h"
 
 static bool transition_allowed(const char *from, const char *to, const char *type);
 
@@ -39,7 +40,7 @@ PG_FUNCTION_INFO_V1(mktg_campaign_guard);
  *
  * Errors: MK010 tenant, MK012 channel, MK013 template, MK015 sender, MK020
  * name, MK021 limit, MK024 type, priority or template_data, MK032 template or
- * sender of another channel.
+ * sender of another channel, those of rules for target_audience.
  */
 Datum
 mktg_create_campaign(PG_FUNCTION_ARGS)
@@ -78,6 +79,8 @@ mktg_create_campaign(PG_FUNCTION_ARGS)
 				 errmsg("campaign type \"%s\" is not a word", type),
 				 errhint("Use small letters, digits and _, such as promotional, newsletter or transactional.")));
 	mktg_require_object(fcinfo, 8, "template_data");
+	if (!PG_ARGISNULL(9))
+		(void) mktg_compile_rules(PG_GETARG_JSONB_P(9), mktg_now(), tenant);
 	if (!PG_ARGISNULL(2))
 		template_id = mktg_find_template(text_to_cstring(PG_GETARG_TEXT_PP(2)), channel, tenant);
 	sender = mktg_find_sender(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),

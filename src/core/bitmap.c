@@ -29,22 +29,35 @@ get16(const uint8_t *in)
 	return in[0] | (unsigned int) in[1] << 8;
 }
 
+/* Words are little-endian where they are written; most machines have them so. */
+static inline uint64_t
+little_endian(uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	return __builtin_bswap64(word);
+#else
+	return word;
+#endif
+}
+
 static void
 put_words(const uint64_t *words, uint8_t *out)
 {
 	for (int i = 0; i < MKTG_CHUNK_WORDS; i++)
-		for (int k = 0; k < 8; k++)
-			out[i * 8 + k] = (uint8_t) (words[i] >> (8 * k));
+	{
+		uint64_t	word = little_endian(words[i]);
+
+		memcpy(out + i * 8, &word, 8);
+	}
 }
 
-static uint64_t
+static inline uint64_t
 get_word(const uint8_t *in)
 {
-	uint64_t	word = 0;
+	uint64_t	word;
 
-	for (int k = 0; k < 8; k++)
-		word |= (uint64_t) in[k] << (8 * k);
-	return word;
+	memcpy(&word, in, 8);
+	return little_endian(word);
 }
 
 unsigned int
@@ -128,18 +141,27 @@ mktg_chunk_encode(const uint64_t *words, uint8_t *out)
 	return (size_t) (to - out);
 }
 
+/* The same forms as of words, without words where there are few members. */
 size_t
 mktg_chunk_encode_bits(const uint16_t *bits, unsigned int n, uint8_t *out)
 {
 	uint64_t	words[MKTG_CHUNK_WORDS];
+	unsigned int runs = 0;
+	uint8_t    *to = out + 1;
 
-	/* not worth looking for runs */
-	if (n <= 16)
+	if (n == 0)
+		return 0;
+	if (n * 2 < MKTG_CHUNK_BYTES)
 	{
-		out[0] = FORM_LIST;
 		for (unsigned int i = 0; i < n; i++)
-			put16(out + 1 + 2 * i, bits[i]);
-		return n == 0 ? 0 : 1 + 2 * n;
+			runs += i == 0 || bits[i] != bits[i - 1] + 1;
+		if (runs * 2 >= n)
+		{
+			out[0] = FORM_LIST;
+			for (unsigned int i = 0; i < n; i++, to += 2)
+				put16(to, bits[i]);
+			return (size_t) (to - out);
+		}
 	}
 	memset(words, 0, sizeof(words));
 	for (unsigned int i = 0; i < n; i++)

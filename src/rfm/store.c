@@ -30,6 +30,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "parser/parse_func.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -107,6 +108,21 @@ is_our_key(Oid index_oid)
 	return ours;
 }
 
+/*
+ * Triggers that say whose scores changed need not be fired: segments that read
+ * scores begin anew after all of them have been made.
+ */
+static bool
+has_other_triggers(Relation table)
+{
+	Oid			marks = LookupFuncName(list_make2(makeString("mktg"), makeString("_mark_contacts")), 0, NULL, true);
+
+	for (int i = 0; table->trigdesc != NULL && i < table->trigdesc->numtriggers; i++)
+		if (table->trigdesc->triggers[i].tgfoid != marks)
+			return true;
+	return false;
+}
+
 /* Nothing but a table, its key and our columns, and ours to write. */
 static bool
 is_plain(Relation table)
@@ -119,7 +135,7 @@ is_plain(Relation table)
 	list_free(indexes);
 	if (!only_key || !is_our_key(table->rd_pkindex) || form->relkind != RELKIND_RELATION || form->relam != HEAP_TABLE_AM_OID ||
 		form->relispartition || form->relreplident != REPLICA_IDENTITY_DEFAULT ||
-		table->trigdesc != NULL || XactReadOnly || tupdesc->natts != NCOLUMNS ||
+		has_other_triggers(table) || XactReadOnly || tupdesc->natts != NCOLUMNS ||
 		(tupdesc->constr != NULL &&
 		 (tupdesc->constr->num_check > 0 || tupdesc->constr->has_generated_stored)) ||
 		pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_INSERT) != ACLCHECK_OK ||

@@ -123,7 +123,7 @@ void
 mktg_select_contacts(MktgStatement *statement, const MktgCompiled *compiled, const char *columns)
 {
 	mktg_statement_begin(statement, compiled);
-	appendStringInfo(&statement->sql, "SELECT %s FROM mktg.contact c WHERE c.tenant_id = $1 AND ", columns);
+	appendStringInfo(&statement->sql, "SELECT %s\n  FROM mktg.contact c\n WHERE c.tenant_id = $1\n   AND ", columns);
 	mktg_node_sql(statement, compiled->root, 0);
 }
 

@@ -146,11 +146,21 @@ mktg_constant_hash(const char *bytes, int length)
 	return (uint32) (hash ^ hash >> 29);
 }
 
+/* Infinite times as ones that are not: a record's zeros are for none. */
+static inline int64
+mktg_finite_time(int64 time)
+{
+	return Min(Max(time, PG_INT64_MIN + 1), PG_INT64_MAX - 1);
+}
+
 /* The state of the call's program; the program is checked. */
 extern Collecting *mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent);
 
 /* An empty state of a layout, to add others to. */
 extern Collecting *mktg_collecting_make(MemoryContext parent, const MktgProgram *layout);
+
+/* Takes the values of a row and holds them against all conditions: bits, flip and what facts take. */
+extern void mktg_hold_row(Collecting *c, FunctionCallInfo fcinfo, Pending *pending);
 
 extern void mktg_refuse_program(void) pg_attribute_noreturn();
 

@@ -241,41 +241,14 @@ mktg_json_time(PG_FUNCTION_ARGS)
 {
 	JsonbValue	value;
 	char		text[MAXDATELEN + 1];
-	char		workbuf[MAXDATELEN + MAXDATEFIELDS];
-	char	   *field[MAXDATEFIELDS];
-	int			ftype[MAXDATEFIELDS];
-	int			nfields;
-	int			kind;
-	int			zone;
-	struct pg_tm tm;
-	fsec_t		fsec;
 	TimestampTz instant;
-	bool		own_zone = false;
+	bool		date_only;
 
 	if (!argument_value(fcinfo, &value) || value.type != jbvString || value.val.string.len > MAXDATELEN)
 		PG_RETURN_NULL();
 	memcpy(text, value.val.string.val, value.val.string.len);
 	text[value.val.string.len] = '\0';
-	if (strspn(text, "0123456789") < 4)
-		PG_RETURN_NULL();
-	for (int attempt = 0; attempt < 2; attempt++)
-	{
-		if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nfields) != 0)
-			PG_RETURN_NULL();
-		own_zone = attempt == 1;
-		if (mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, own_zone ? &zone : NULL) == 0)
-			break;
-		if (own_zone)
-			PG_RETURN_NULL();
-	}
-	if (kind != DTK_DATE)
-		PG_RETURN_NULL();
-	if (!own_zone)
-	{
-		tm.tm_isdst = -1;
-		zone = DetermineTimeZoneOffset(&tm, zone_argument(fcinfo, 2)->zone);
-	}
-	if (tm2timestamp(&tm, fsec, &zone, &instant) != 0)
+	if (!mktg_read_time(text, zone_argument(fcinfo, 2)->zone, &instant, &date_only))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(instant);
 }

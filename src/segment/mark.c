@@ -52,6 +52,7 @@ typedef struct Marking
 	int64		tenant;
 	int			nwatched;		/* an update that changes none of these does not matter; 0: all matter */
 	AttrNumber	watched[16];
+	bool		rekeyed;		/* an update gave a contact another id */
 	Marked	   *marked;
 	int64		n;
 	int64		capacity;
@@ -60,6 +61,7 @@ typedef struct Marking
 /* names of the sources that segments read; kept until a segment says otherwise */
 static List *used_sources = NIL;
 static bool used_known = false;
+static bool used_missed = false;	/* one said otherwise while they were being read */
 static Oid	segment_table = InvalidOid;
 
 PG_FUNCTION_INFO_V1(mktg_mark_contacts);
@@ -68,7 +70,10 @@ static void
 on_relcache(Datum arg, Oid relation)
 {
 	if (relation == segment_table || !OidIsValid(relation))
+	{
 		used_known = false;
+		used_missed = true;
+	}
 }
 
 void
@@ -77,12 +82,12 @@ mktg_segments_changed(void)
 	CacheInvalidateRelcacheByRelid(get_relname_relid("segment", get_namespace_oid("mktg", false)));
 }
 
-/* Does any segment read the source? Within SPI, as the tables' owner. */
+/* Does any segment read the source? "*" is read by every one. Within SPI, as the tables' owner. */
 static bool
 is_used(const char *source)
 {
 	static MktgQuery query = {
-		.sql = "SELECT DISTINCT unnest(sources) FROM mktg.segment WHERE kind = 'dynamic'", .fresh = true
+		.sql = "SELECT DISTINCT unnest(sources || '*'::text) FROM mktg.segment", .fresh = true
 	};
 	static bool registered = false;
 	ListCell   *cell;
@@ -101,6 +106,7 @@ is_used(const char *source)
 		list_free_deep(used_sources);
 		used_sources = NIL;
 		segment_table = get_relname_relid("segment", get_namespace_oid("mktg", false));
+		used_missed = false;
 		mktg_run(&query, NULL);
 		caller = MemoryContextSwitchTo(TopMemoryContext);
 		for (uint64 i = 0; i < SPI_processed; i++)
@@ -110,7 +116,7 @@ is_used(const char *source)
 			used_sources = lappend(used_sources, pstrdup(name));
 		}
 		MemoryContextSwitchTo(caller);
-		used_known = true;
+		used_known = !used_missed;
 	}
 	foreach(cell, used_sources)
 		if (strcmp(lfirst(cell), source) == 0)
@@ -131,13 +137,30 @@ mktg_set_datum(const int64 *ids, int64 n)
 }
 
 void
-mktg_mark_ids(int64 tenant, const int64 *ids, int64 n)
+mktg_mark_ids(int64 tenant, const char *source, const int64 *ids, int64 n)
 {
-	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, contacts) VALUES ($1, $2)",
-										INT8OID, BYTEAOID);
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, source, contacts) VALUES ($1, $2, $3)",
+										INT8OID, TEXTOID, BYTEAOID);
 
 	if (n > 0)
-		mktg_call(&query, MKTG_INT64(tenant), mktg_set_datum(ids, n));
+		mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(source), mktg_set_datum(ids, n));
+}
+
+static bool
+is_of_contacts(const Marking *marking)
+{
+	return strcmp(marking->source, "contact") == 0;
+}
+
+/*
+ * A contact that comes or goes is or is no longer in segments that read nothing
+ * of it, and one whose ids change has other rows in other sources.
+ */
+static const char *
+marked_source(const Marking *marking)
+{
+	return is_of_contacts(marking) && (marking->rekeyed || !TRIGGER_FIRED_BY_UPDATE(marking->trigger->tg_event)) ?
+		NULL : marking->source;
 }
 
 static int
@@ -165,7 +188,7 @@ write_marks(Marking *marking)
 		for (; i < marking->n && marking->marked[i].tenant == tenant; i++)
 			if (n == 0 || ids[n - 1] != marking->marked[i].contact)
 				ids[n++] = marking->marked[i].contact;
-		mktg_mark_ids(tenant, ids, n);
+		mktg_mark_ids(tenant, marked_source(marking), ids, n);
 	}
 }
 
@@ -176,16 +199,17 @@ write_marks(Marking *marking)
 static void
 write_external_marks(Marking *marking)
 {
-	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, external_ids)"
-										" SELECT tenant_id, array_agg(DISTINCT external_id)"
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, source, external_ids)"
+										" SELECT tenant_id, $3, array_agg(DISTINCT external_id)"
 										" FROM unnest($1, $2) AS u (tenant_id, external_id) GROUP BY tenant_id",
-										INT8ARRAYOID, TEXTARRAYOID);
+										INT8ARRAYOID, TEXTARRAYOID, TEXTOID);
 	static const Oid types[] = {INT8OID, TEXTOID};
 	MktgColumns names = MKTG_COLUMNS(types);
 
 	for (int64 i = 0; i < marking->n; i++)
 		mktg_columns_add(&names, (MktgArg[]) {MKTG_INT64(marking->marked[i].tenant), MKTG_TEXT(marking->marked[i].external)});
-	mktg_run_columns(&query, &names);
+	if (names.n > 0)
+		mktg_call(&query, mktg_columns_array(&names, 0), mktg_columns_array(&names, 1), MKTG_TEXT(marking->source));
 }
 
 /* ---- reading the statement ---- */
@@ -229,26 +253,42 @@ add_marked(Marking *marking, TupleTableSlot *slot)
 	marking->marked[marking->n++] = one;
 }
 
+static AttrNumber
+find_column(Relation relation, const char *name)
+{
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (!TupleDescAttr(tupdesc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0)
+			return i + 1;
+	return 0;
+}
+
+/* Does any of the columns differ? */
 static bool
-matters(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
+differ(const AttrNumber *columns, int n, TupleTableSlot *old, TupleTableSlot *new)
 {
 	TupleDesc	tupdesc = new->tts_tupleDescriptor;
 
-	if (marking->nwatched == 0)
-		return true;
-	for (int i = 0; i < marking->nwatched; i++)
+	for (int i = 0; i < n; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(tupdesc, marking->watched[i] - 1);
+		Form_pg_attribute att = TupleDescAttr(tupdesc, columns[i] - 1);
 		bool		old_null;
 		bool		new_null;
-		Datum		old_value = slot_getattr(old, marking->watched[i], &old_null);
-		Datum		new_value = slot_getattr(new, marking->watched[i], &new_null);
+		Datum		old_value = slot_getattr(old, columns[i], &old_null);
+		Datum		new_value = slot_getattr(new, columns[i], &new_null);
 
 		if (old_null != new_null ||
 			(!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen)))
 			return true;
 	}
 	return false;
+}
+
+static bool
+matters(const Marking *marking, TupleTableSlot *old, TupleTableSlot *new)
+{
+	return marking->nwatched == 0 || differ(marking->watched, marking->nwatched, old, new);
 }
 
 /* Both tables of an update have a row of each in the same order. */
@@ -261,7 +301,17 @@ read_rows(Marking *marking)
 	TupleTableSlot *new = MakeSingleTupleTableSlot(tupdesc, &TTSOpsMinimalTuple);
 	Tuplestorestate *old_rows = trigger->tg_oldtable;
 	Tuplestorestate *new_rows = trigger->tg_newtable;
+	AttrNumber	keys[3];
+	int			nkeys = 0;
 
+	for (int i = 0; is_of_contacts(marking) && i < lengthof(keys); i++)
+	{
+		static const char *const names[] = {"tenant_id", "contact_id", "external_id"};
+
+		keys[nkeys] = find_column(trigger->tg_relation, names[i]);
+		if (keys[nkeys] != 0)
+			nkeys++;
+	}
 	for (int i = 0; i < 2; i++)
 	{
 		Tuplestorestate *rows = i == 0 ? old_rows : new_rows;
@@ -281,6 +331,8 @@ read_rows(Marking *marking)
 			break;
 		if (has_old && has_new && !matters(marking, old, new))
 			continue;
+		if (has_old && has_new && !marking->rekeyed)
+			marking->rekeyed = differ(keys, nkeys, old, new);
 		if (has_old)
 			add_marked(marking, old);
 		if (has_new)
@@ -288,17 +340,6 @@ read_rows(Marking *marking)
 	}
 	ExecDropSingleTupleTableSlot(old);
 	ExecDropSingleTupleTableSlot(new);
-}
-
-static AttrNumber
-find_column(Relation relation, const char *name)
-{
-	TupleDesc	tupdesc = RelationGetDescr(relation);
-
-	for (int i = 0; i < tupdesc->natts; i++)
-		if (!TupleDescAttr(tupdesc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0)
-			return i + 1;
-	return 0;
 }
 
 /* Arguments: source, column, key, tenant of all rows where there is no column tenant_id, watched columns. */
@@ -341,13 +382,22 @@ read_arguments(Marking *marking)
 	}
 }
 
-/* Everybody's rows went: segments that read them begin anew. */
+/* Everybody's rows went: segments that read them (NULL: all) begin anew. */
 static void
 mark_all(const char *source)
 {
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL WHERE kind = 'dynamic' AND $1 = ANY (sources)",
-										TEXTOID);
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL WHERE kind = 'dynamic'"
+										" AND ($1 IS NULL OR $1 = ANY (sources))", TEXTOID);
+	static MktgQuery members = MKTG_QUERY("DELETE FROM mktg.segment_bitmap b USING mktg.segment s WHERE s.tenant_id = b.tenant_id"
+										  " AND s.segment_id = b.segment_id AND s.kind = 'static'");
+	static MktgQuery sizes = MKTG_QUERY("UPDATE mktg.segment SET size = 0 WHERE kind = 'static'");
 
+	if (source == NULL)
+	{
+		/* there is no contact left that could be in one */
+		mktg_run(&members, NULL);
+		mktg_run(&sizes, NULL);
+	}
 	mktg_call(&query, MKTG_TEXT(source));
 }
 
@@ -391,16 +441,16 @@ mktg_mark_contacts(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of_segments(), context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
-	if (is_used(marking.source))
+	if (is_used(is_of_contacts(&marking) ? "*" : marking.source))
 	{
 		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-			mark_all(marking.source);
+			mark_all(marked_source(&marking));
 		else
 		{
 			read_rows(&marking);
 			if (marking.external)
 				write_external_marks(&marking);
-			else
+			else if (marked_source(&marking) == NULL || is_used(marking.source))
 				write_marks(&marking);
 		}
 	}

@@ -54,6 +54,9 @@ extern bool mktg_program_add(MktgProgramMaker *maker, MktgLeaf *leaf, MktgReadin
 /* For the flips of a leaf that is not for a pass: the moving bounds of its rows' times. */
 extern bool mktg_program_watch(MktgProgramMaker *maker, const MktgLeaf *leaf);
 
+/* All is added: a program that looks at nothing of a row is given something, for VARIADIC takes no less. */
+extern void mktg_program_end(MktgProgramMaker *maker);
+
 /* The program as a parameter, about these contacts. */
 extern Datum mktg_program_write(MktgProgramMaker *maker, const int64 *ids, int64 nids);
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * refresh.c
- *		Segments brought up to date: one, all, or those who changed.
+ *		Segments brought up to date: one, or all; dirty.c has those who changed.
  *
  * A refresh first locks the segments it writes and takes the marks of what
  * changed, then looks: so it sees all that the marks it took are about, and
@@ -23,7 +23,6 @@
 #include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgtime.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -35,48 +34,22 @@
 
 #include "base/base.h"
 #include "base/zone.h"
-#include "core/bitmap.h"
 #include "segment/ask.h"
-#include "segment/segment.h"
+#include "segment/refreshing.h"
 
-/* Above this part of all contacts, looking at everybody is cheaper. */
-#define MANY_DIRTY		8
-
-/* Sets taken at once; there may be one for every statement of a busy hour. */
-#define SETS_AT_ONCE	20000
-
-typedef struct Refreshed
+/* Ids of transactions, as texts. */
+typedef struct Running
 {
-	int64		segment;
-	char	   *name;
-	Jsonb	   *rules;
-	bool		history;
-	bool		stale;
-	char	   *failure;		/* or NULL */
-	MktgCompiled *compiled;		/* NULL: its rules do not hold any more */
-	MktgMembersChange change;
-} Refreshed;
-
-typedef struct Refresh
-{
-	int64		tenant;
-	TimestampTz at;
-	Refreshed  *segments;
-	int			n;
-	MktgColumns due;
-} Refresh;
+	char	   *own;
+	char	   *oldest;			/* of those that run */
+} Running;
 
 static const Oid due_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID};
 
-static void write_failed(const Refresh *refresh);
-static int64 count_contacts(int64 tenant);
-static void compile_all(Refresh *refresh);
-static void run_all(Refresh *refresh, const int64 *ids, int64 nids, int64 due_of);
 static void note_flips(Refresh *refresh, const MktgPass *pass, int64 segment);
 
 PG_FUNCTION_INFO_V1(mktg_refresh_segment);
 PG_FUNCTION_INFO_V1(mktg_refresh_segments);
-PG_FUNCTION_INFO_V1(mktg_refresh_dirty);
 
 /* ---- the calendar ---- */
 
@@ -84,53 +57,31 @@ TimestampTz
 mktg_calendar_due(const MktgRegistry *registry, MktgChanges changes, TimestampTz at)
 {
 	pg_tz	   *zone;
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			offset;
-	TimestampTz due;
+	int32		day;
+	int			year;
+	int			month;
+	int			mday;
 
 	if (changes == MKTG_CHANGES_NEVER)
 		return DT_NOEND;
 	zone = mktg_find_zone(registry->time_zone);
-	if (timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	day = mktg_day_at(at, zone);
+	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
 	if (changes == MKTG_CHANGES_MONTHLY)
-	{
-		tm.tm_mday = 1;
-		if (++tm.tm_mon > 12)
-		{
-			tm.tm_mon = 1;
-			tm.tm_year++;
-		}
-	}
-	else
-		j2date(date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) + 1, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-	tm.tm_isdst = -1;
-	offset = DetermineTimeZoneOffset(&tm, zone);
-	if (tm2timestamp(&tm, 0, &offset, &due) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	return due;
+		return mktg_midnight((month == 12 ? date2j(year + 1, 1, 1) : date2j(year, month + 1, 1)) - POSTGRES_EPOCH_JDATE, zone);
+	return mktg_midnight(day + 1, zone);
 }
 
 /* ---- which segments ---- */
 
-/*
- * Needs to be held against everybody: new, changed by the calendar, or unsettled
- * with nobody left to wait for.  One that failed gets a minute.
- */
-#define IS_STALE(at) \
-	"((refreshed_at IS NULL OR calendar_due <= " at " OR (settle_after > '0'::xid8 AND NOT EXISTS" \
-	" (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE x < settle_after)))" \
-	" AND (failed_at IS NULL OR failed_at < clock_timestamp() - interval '1 minute'))"
-
 /* Always in this order, so that no two refreshes wait for each other. */
 #define LOCK_SEGMENTS(which) \
-	"SELECT segment_id, name, rules, keeps_history, " IS_STALE("$2") " FROM mktg.segment" \
+	"SELECT segment_id, name, rules, keeps_history, " MKTG_IS_STALE("$2") ", sources, xmin," \
+	" refreshed_at IS NULL OR calendar_due <= $2 FROM mktg.segment" \
 	" WHERE tenant_id = $1 AND kind = 'dynamic' AND " which " ORDER BY segment_id FOR NO KEY UPDATE"
 
-static void
-take_segments(Refresh *refresh, int64 segment)
+void
+mktg_refresh_take_segments(Refresh *refresh, int64 segment)
 {
 	static MktgQuery all = MKTG_QUERY(LOCK_SEGMENTS("$3 IS NULL"), INT8OID, TIMESTAMPTZOID, INT8OID);
 	static MktgQuery one = MKTG_QUERY(LOCK_SEGMENTS("segment_id = $3"), INT8OID, TIMESTAMPTZOID, INT8OID);
@@ -149,11 +100,16 @@ take_segments(Refresh *refresh, int64 segment)
 		taken->rules = DatumGetJsonbPCopy(mktg_value_at(i, 3, &isnull));
 		taken->history = mktg_bool_at(i, 4);
 		taken->stale = mktg_bool_at(i, 5);
+		taken->sources = DatumGetArrayTypePCopy(mktg_value_at(i, 6, &isnull));
+		taken->made_here = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(mktg_value_at(i, 7, &isnull)));
+		/* that it is not settled yet is for later transactions */
+		if (taken->made_here)
+			taken->stale &= mktg_bool_at(i, 8);
 	}
 }
 
-static void
-begin(Refresh *refresh, TimestampTz at, int64 tenant)
+void
+mktg_refresh_begin(Refresh *refresh, TimestampTz at, int64 tenant)
 {
 	memset(refresh, 0, sizeof(*refresh));
 	refresh->tenant = tenant;
@@ -239,8 +195,8 @@ mktg_try_compile(Jsonb *rules, TimestampTz at, int64 tenant)
 }
 
 /* Rules may have come to name what was dropped; the other segments do not mind. */
-static void
-compile_all(Refresh *refresh)
+void
+mktg_refresh_compile_all(Refresh *refresh)
 {
 	for (int i = 0; i < refresh->n; i++)
 	{
@@ -264,7 +220,8 @@ hold(Attempt *what)
 	int			n = 0;
 
 	for (int i = 0; i < refresh->n; i++)
-		if (refresh->segments[i].compiled != NULL && (what->segment < 0 || what->segment == i))
+		if (refresh->segments[i].compiled != NULL && !refresh->segments[i].left_out &&
+			(what->segment < 0 || what->segment == i))
 		{
 			segments[n] = &refresh->segments[i];
 			compiled[n++] = refresh->segments[i].compiled;
@@ -277,15 +234,21 @@ hold(Attempt *what)
 	PopActiveSnapshot();
 	mktg_members_begin(&writer, refresh->tenant, refresh->at);
 	for (int i = 0; i < n; i++)
-		segments[i]->change = mktg_members_apply(&writer, segments[i]->segment, &pass->universe, pass->members[i],
-												 what->ids == NULL, segments[i]->history);
+	{
+		MktgMembersChange change = mktg_members_apply(&writer, segments[i]->segment, &pass->universe, pass->members[i],
+													  what->ids == NULL, segments[i]->history);
+
+		segments[i]->change.entered += change.entered;
+		segments[i]->change.exited += change.exited;
+		segments[i]->change.size = change.size;
+	}
 	mktg_members_end(&writer);
 	note_flips(refresh, pass, what->due_of);
 }
 
 /* All together; if that fails, each for itself, and those that fail are left out. */
-static void
-run_all(Refresh *refresh, const int64 *ids, int64 nids, int64 due_of)
+void
+mktg_refresh_run_all(Refresh *refresh, const int64 *ids, int64 nids, int64 due_of)
 {
 	Attempt		what = {.refresh = refresh, .segment = -1, .ids = ids, .nids = nids, .due_of = due_of};
 
@@ -359,8 +322,8 @@ note_flips(Refresh *refresh, const MktgPass *pass, int64 segment)
 	pfree(ids);
 }
 
-static void
-write_due(Refresh *refresh)
+void
+mktg_refresh_write_due(Refresh *refresh)
 {
 	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.segment_due (tenant_id, segment_id, due, contacts)"
 										" SELECT * FROM unnest($1, $2, $3, $4)",
@@ -375,18 +338,18 @@ write_due(Refresh *refresh)
  * before the refresh began.
  */
 static void
-write_whole(Refresh *refresh, bool alone, uint64 next_xid)
+write_whole(Refresh *refresh, const Running *running)
 {
 	static MktgQuery query = MKTG_QUERY(
-		"UPDATE mktg.segment s SET size = u.size, refreshed_at = $4, failure = NULL, failed_at = NULL,"
+		"UPDATE mktg.segment s SET size = u.size, refreshed_at = $5, failure = NULL, failed_at = NULL,"
 		"  calendar_due = nullif(u.calendar_due, 'infinity'),"
-		"  settle_after = CASE WHEN settle_after IS NULL OR $5 THEN NULL WHEN settle_after = '0'::xid8 THEN $6::text::xid8"
-		"   WHEN NOT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE x < settle_after) THEN NULL"
-		"   ELSE settle_after END"
-		" FROM unnest($1, $2, $3) AS u (segment_id, size, calendar_due)"
-		" WHERE s.tenant_id = $7 AND s.segment_id = u.segment_id",
-		INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, INT8OID);
-	static const Oid types[] = {INT8OID, INT8OID, TIMESTAMPTZOID};
+		"  settle_after = CASE WHEN settle_after IS NULL THEN NULL WHEN u.made_here THEN '0'::xid8"
+		"   WHEN $6::text::xid8 >= CASE settle_after WHEN '0'::xid8 THEN $7::text::xid8 ELSE settle_after END THEN NULL"
+		"   WHEN settle_after = '0'::xid8 THEN $7::text::xid8 ELSE settle_after END"
+		" FROM unnest($1, $2, $3, $4) AS u (segment_id, size, calendar_due, made_here)"
+		" WHERE s.tenant_id = $8 AND s.segment_id = u.segment_id",
+		INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID);
+	static const Oid types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID};
 	MktgColumns columns = MKTG_COLUMNS(types);
 
 	for (int i = 0; i < refresh->n; i++)
@@ -397,47 +360,67 @@ write_whole(Refresh *refresh, bool alone, uint64 next_xid)
 			mktg_columns_add(&columns, (MktgArg[])
 							 {
 								 MKTG_INT64(one->segment), MKTG_INT64(one->change.size),
-								 MKTG_TIME(mktg_calendar_due(one->compiled->registry, one->compiled->changes, refresh->at))
+								 MKTG_TIME(mktg_calendar_due(one->compiled->registry, one->compiled->changes, refresh->at)),
+								 MKTG_ARG(BoolGetDatum(one->made_here))
 							 });
 	}
 	if (columns.n == 0)
 		return;
 	mktg_call(&query, mktg_columns_array(&columns, 0), mktg_columns_array(&columns, 1), mktg_columns_array(&columns, 2),
-			  MKTG_TIME(refresh->at), MKTG_ARG(BoolGetDatum(alone)),
-			  MKTG_TEXT(psprintf(UINT64_FORMAT, next_xid)), MKTG_INT64(refresh->tenant));
+			  mktg_columns_array(&columns, 3), MKTG_TIME(refresh->at), MKTG_TEXT(running->oldest), MKTG_TEXT(running->own),
+			  MKTG_INT64(refresh->tenant));
 }
 
-/* Does no other transaction run? And the first id that none of those has. */
-static bool
-running(uint64 *next_xid)
+/*
+ * Ids of transactions: all below the oldest have ended; whoever wrote before this
+ * one began to has one below its own.  The snapshot's list of those that run has
+ * none younger than the last that ended, so its oldest is what to ask for.
+ */
+static void
+find_running(Running *running)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT NOT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot())),"
-										" pg_snapshot_xmax(pg_current_snapshot())::text");
+	static MktgQuery query = MKTG_QUERY("SELECT pg_current_xact_id()::text, pg_snapshot_xmin(pg_current_snapshot())::text");
 
 	mktg_run(&query, NULL);
-	*next_xid = strtoull(mktg_text_at(0, 2), NULL, 10);
-	return mktg_bool_at(0, 1);
+	running->own = mktg_text_at(0, 1);
+	running->oldest = mktg_text_at(0, 2);
+}
+
+/* A segment that failed is not up to date; why is there to be read. */
+void
+mktg_refresh_write_failed(const Refresh *refresh)
+{
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL, failure = $3, failed_at = clock_timestamp()"
+										" WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, TEXTOID);
+
+	for (int i = 0; i < refresh->n; i++)
+		if (refresh->segments[i].compiled == NULL)
+			mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_INT64(refresh->segments[i].segment),
+					  MKTG_TEXT(refresh->segments[i].failure));
 }
 
 /* Holds all contacts against the segments taken; "due_of" is whose due sets are replaced, 0 for all. */
-static void
-refresh_whole(Refresh *refresh, int64 due_of)
+void
+mktg_refresh_whole(Refresh *refresh, int64 due_of)
 {
 	static MktgQuery forget_all = MKTG_QUERY("DELETE FROM mktg.segment_due WHERE tenant_id = $1", INT8OID);
 	static MktgQuery forget_one = MKTG_QUERY("DELETE FROM mktg.segment_due WHERE tenant_id = $1 AND segment_id = $2",
 											 INT8OID, INT8OID);
-	uint64		next_xid;
-	bool		alone = running(&next_xid);
+	Running		running;
 
-	compile_all(refresh);
+	find_running(&running);
+	mktg_refresh_compile_all(refresh);
 	if (due_of == 0)
+	{
 		mktg_call(&forget_all, MKTG_INT64(refresh->tenant));
+		mktg_refresh_static(refresh);
+	}
 	else
 		mktg_call(&forget_one, MKTG_INT64(refresh->tenant), MKTG_INT64(due_of));
-	run_all(refresh, NULL, 0, due_of);
-	write_due(refresh);
-	write_whole(refresh, alone, next_xid);
-	write_failed(refresh);
+	mktg_refresh_run_all(refresh, NULL, 0, due_of);
+	mktg_refresh_write_due(refresh);
+	write_whole(refresh, &running);
+	mktg_refresh_write_failed(refresh);
 }
 
 /*
@@ -455,8 +438,8 @@ mktg_refresh_segment(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	mktg_begin();
-	begin(&refresh, at, tenant);
-	take_segments(&refresh, segment);
+	mktg_refresh_begin(&refresh, at, tenant);
+	mktg_refresh_take_segments(&refresh, segment);
 	if (refresh.n == 0)
 	{
 		mktg_require_segment(segment, tenant);
@@ -467,7 +450,7 @@ mktg_refresh_segment(PG_FUNCTION_ARGS)
 	}
 	/* here an error is the caller's */
 	(void) mktg_compile_rules(refresh.segments[0].rules, at, tenant);
-	refresh_whole(&refresh, segment);
+	mktg_refresh_whole(&refresh, segment);
 	result = mktg_keep_row(fcinfo, (MktgArg[])
 						   {
 							   MKTG_INT64(refresh.segments[0].change.entered),
@@ -495,9 +478,9 @@ mktg_refresh_segments(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	mktg_begin();
 	mktg_require_tenant(tenant);
-	begin(&refresh, at, tenant);
-	take_segments(&refresh, 0);
-	refresh_whole(&refresh, 0);
+	mktg_refresh_begin(&refresh, at, tenant);
+	mktg_refresh_take_segments(&refresh, 0);
+	mktg_refresh_whole(&refresh, 0);
 	for (int i = 0; i < refresh.n; i++)
 	{
 		const Refreshed *one = &refresh.segments[i];
@@ -512,246 +495,4 @@ mktg_refresh_segments(PG_FUNCTION_ARGS)
 	}
 	mktg_end();
 	return (Datum) 0;
-}
-
-/* ---- who changed ---- */
-
-typedef struct Ids
-{
-	int64	   *ids;
-	int64		n;
-	int64		capacity;
-} Ids;
-
-static void
-make_room(Ids *to, int64 more)
-{
-	if (to->n + more <= to->capacity)
-		return;
-	to->capacity = (to->n + more) * 2 + 64;
-	to->ids = to->ids == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * to->capacity) :
-		repalloc_huge(to->ids, sizeof(int64) * to->capacity);
-}
-
-static bool
-add_chunk(void *context, int64 chunk, const uint64 *words)
-{
-	Ids		   *to = context;
-
-	make_room(to, mktg_words_count(words, MKTG_CHUNK_WORDS));
-	for (int i = 0; i < MKTG_CHUNK_WORDS; i++)
-		for (uint64 word = words[i]; word != 0; word &= word - 1)
-			to->ids[to->n++] = (chunk << MKTG_CHUNK_SHIFT) + i * 64 + __builtin_ctzll(word);
-	return true;
-}
-
-/* The contacts of the application's own ids; those that are none yet come with a mark of their own. */
-static void
-add_named(const Refresh *refresh, ArrayType *names, Ids *to)
-{
-	static MktgQuery query = MKTG_QUERY("SELECT contact_id FROM mktg.contact WHERE tenant_id = $1 AND external_id = ANY ($2)",
-										INT8OID, TEXTARRAYOID);
-	uint64		n = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_ARG(PointerGetDatum(names)));
-
-	make_room(to, n);
-	for (uint64 i = 0; i < n; i++)
-		to->ids[to->n++] = mktg_int64_at(i, 1);
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Takes the sets that are due; who is in them, ascending, each once. */
-static void
-take_due(Refresh *refresh, Ids *dirty)
-{
-	static MktgQuery query = MKTG_QUERY(
-		"WITH d AS MATERIALIZED (SELECT s.ctid AS tid FROM mktg.segment_due s WHERE s.tenant_id = $1 AND s.due <= $2"
-		"  ORDER BY s.due LIMIT $3 FOR UPDATE SKIP LOCKED)"
-		" DELETE FROM mktg.segment_due s USING d WHERE s.ctid = d.tid RETURNING s.contacts, s.external_ids",
-		INT8OID, TIMESTAMPTZOID, INT4OID);
-	List	   *names = NIL;
-	ListCell   *cell;
-	uint64		sets = mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_TIME(refresh->at), MKTG_INT32(SETS_AT_ONCE));
-	int64		n = 0;
-
-	for (uint64 i = 0; i < sets; i++)
-	{
-		bool		isnull;
-		bytea	   *set;
-
-		if (mktg_null_at(i, 1))
-		{
-			names = lappend(names, DatumGetArrayTypePCopy(mktg_value_at(i, 2, &isnull)));
-			continue;
-		}
-		set = DatumGetByteaPP(mktg_value_at(i, 1, &isnull));
-		if (!mktg_set_visit((const uint8_t *) VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set), add_chunk, dirty))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a set of contacts in mktg.segment_due cannot be read"),
-					 errhint("DELETE FROM mktg.segment_due, then run mktg.refresh_segments().")));
-	}
-	foreach(cell, names)
-		add_named(refresh, lfirst(cell), dirty);
-	qsort(dirty->ids, dirty->n, sizeof(int64), compare_ids);
-	for (int64 i = 0; i < dirty->n; i++)
-		if (n == 0 || dirty->ids[n - 1] != dirty->ids[i])
-			dirty->ids[n++] = dirty->ids[i];
-	dirty->n = n;
-}
-
-static int64
-count_contacts(int64 tenant)
-{
-	static MktgQuery query = MKTG_QUERY("SELECT count(*) FROM mktg.contact WHERE tenant_id = $1", INT8OID);
-
-	mktg_call(&query, MKTG_INT64(tenant));
-	return mktg_int64_at(0, 1);
-}
-
-/* What a refresh of some contacts has made of the segments. */
-static void
-write_some(Refresh *refresh)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment s SET size = s.size + u.more"
-										" FROM unnest($1, $2) AS u (segment_id, more)"
-										" WHERE s.tenant_id = $3 AND s.segment_id = u.segment_id",
-										INT8ARRAYOID, INT8ARRAYOID, INT8OID);
-	static const Oid types[] = {INT8OID, INT8OID};
-	MktgColumns columns = MKTG_COLUMNS(types);
-
-	for (int i = 0; i < refresh->n; i++)
-	{
-		const MktgMembersChange *change = &refresh->segments[i].change;
-
-		if (refresh->segments[i].compiled != NULL && change->entered != change->exited)
-			mktg_columns_add(&columns, (MktgArg[])
-							 {
-								 MKTG_INT64(refresh->segments[i].segment), MKTG_INT64(change->entered - change->exited)
-							 });
-	}
-	if (columns.n > 0)
-		mktg_call(&query, mktg_columns_array(&columns, 0), mktg_columns_array(&columns, 1), MKTG_INT64(refresh->tenant));
-}
-
-/* A segment that failed is not up to date; why is there to be read. */
-static void
-write_failed(const Refresh *refresh)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.segment SET refreshed_at = NULL, failure = $3, failed_at = clock_timestamp()"
-										" WHERE tenant_id = $1 AND segment_id = $2", INT8OID, INT8OID, TEXTOID);
-
-	for (int i = 0; i < refresh->n; i++)
-		if (refresh->segments[i].compiled == NULL)
-			mktg_call(&query, MKTG_INT64(refresh->tenant), MKTG_INT64(refresh->segments[i].segment),
-					  MKTG_TEXT(refresh->segments[i].failure));
-}
-
-/* Segments that are due for everybody: one alone, several with all others; who is looked at. */
-static int64
-refresh_stale(const Refresh *all)
-{
-	Refresh		refresh = *all;
-	int			stale = 0;
-
-	for (int i = 0; i < all->n; i++)
-		if (all->segments[i].stale)
-		{
-			refresh.segments = &all->segments[i];
-			stale++;
-		}
-	if (stale == 0)
-		return 0;
-	refresh.n = stale == 1 ? 1 : all->n;
-	if (stale > 1)
-		refresh.segments = all->segments;
-	refresh_whole(&refresh, stale == 1 ? refresh.segments[0].segment : 0);
-	return count_contacts(all->tenant);
-}
-
-/* Gives the number of contacts looked at. */
-static int64
-refresh_dirty(TimestampTz at, int64 tenant, int64 limit)
-{
-	Refresh		refresh;
-	Ids			dirty = {0};
-	int64		looked;
-
-	begin(&refresh, at, tenant);
-	take_segments(&refresh, 0);
-	looked = refresh_stale(&refresh);
-	take_due(&refresh, &dirty);
-	if (dirty.n == 0 || refresh.n == 0)
-		return looked;
-	if (limit > 0 && dirty.n > limit)
-	{
-		mktg_mark_ids(tenant, dirty.ids + limit, dirty.n - limit);
-		dirty.n = limit;
-	}
-	if (dirty.n > 10000 && dirty.n > count_contacts(tenant) / MANY_DIRTY)
-	{
-		refresh_whole(&refresh, 0);
-		return looked + count_contacts(tenant);
-	}
-	compile_all(&refresh);
-	run_all(&refresh, dirty.ids, dirty.n, 0);
-	write_due(&refresh);
-	write_some(&refresh);
-	write_failed(&refresh);
-	return looked + dirty.n;
-}
-
-/*
- * SQL: mktg.refresh_dirty(limit bigint, at timestamptz, tenant bigint) returns bigint
- *
- * Errors: MK021 limit below 1.
- */
-Datum
-mktg_refresh_dirty(PG_FUNCTION_ARGS)
-{
-	TimestampTz at = mktg_at_argument(fcinfo, 1);
-	int64		tenant = mktg_int64_argument(fcinfo, 2, "tenant");
-	int64		looked;
-
-	if (!PG_ARGISNULL(0) && PG_GETARG_INT64(0) < 1)
-		mktg_require_limit("limit", (int32) Max(PG_GETARG_INT64(0), PG_INT32_MIN));
-	mktg_begin();
-	mktg_require_tenant(tenant);
-	looked = refresh_dirty(at, tenant, PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0));
-	mktg_end();
-	PG_RETURN_INT64(looked);
-}
-
-/* A tenant with something to refresh; 0 if there is none. */
-static int64
-find_tenant(TimestampTz at)
-{
-	static MktgQuery query = MKTG_QUERY(
-		"SELECT t.tenant_id FROM mktg.tenant t WHERE"
-		" EXISTS (SELECT FROM mktg.segment WHERE tenant_id = t.tenant_id AND kind = 'dynamic' AND " IS_STALE("$1") ")"
-		" OR EXISTS (SELECT FROM mktg.segment_due d WHERE d.tenant_id = t.tenant_id AND d.due <= $1)"
-		" LIMIT 1", TIMESTAMPTZOID);
-
-	return mktg_call(&query, MKTG_TIME(at)) == 0 ? 0 : mktg_int64_at(0, 1);
-}
-
-bool
-mktg_refresh_wanted(TimestampTz at)
-{
-	return find_tenant(at) != 0;
-}
-
-bool
-mktg_refresh_next(TimestampTz at, int64 limit)
-{
-	int64		tenant = find_tenant(at);
-
-	return tenant != 0 && refresh_dirty(at, tenant, limit) > 0;
 }

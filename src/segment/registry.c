@@ -38,6 +38,9 @@ typedef struct Kept
 /* the last tenant's; a backend that serves many in turn reads it anew */
 static Kept *kept = NULL;
 
+/* something changed while there was none, such as while one is being read */
+static bool missed = false;
+
 static const struct
 {
 	const char *name;
@@ -63,7 +66,10 @@ static void
 on_relcache(Datum arg, Oid relation)
 {
 	if (kept == NULL)
+	{
+		missed = true;
 		return;
+	}
 	if (!OidIsValid(relation))
 		kept->stale = true;
 	for (int i = 0; i < lengthof(kept->tables); i++)
@@ -97,10 +103,12 @@ mktg_registry(int64 tenant)
 
 	if (kept != NULL)
 	{
+		/* rules compiled before in this transaction still point at it */
 		context = kept->context;
 		kept = NULL;
-		MemoryContextDelete(context);
+		MemoryContextSetParent(context, TopTransactionContext);
 	}
+	missed = false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "mktg registry", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
 	made = palloc0(sizeof(Kept));
@@ -116,6 +124,7 @@ mktg_registry(int64 tenant)
 	read_aliases(&made->registry);
 	MemoryContextSwitchTo(caller);
 	MemoryContextSetParent(context, CacheMemoryContext);
+	made->stale = missed;
 	kept = made;
 	return &kept->registry;
 }

@@ -76,15 +76,12 @@ refuse_kind(int64 segment, const char *kind, const char *hint)
 static Datum
 source_names(const MktgCompiled *compiled)
 {
-	Datum	   *names = palloc(sizeof(Datum) * (list_length(compiled->sources) + 2));
+	Datum	   *names = palloc(sizeof(Datum) * (list_length(compiled->sources) + 1));
 	int			n = 0;
 	ListCell   *cell;
 
-	/* whatever else they read, contacts come and go */
-	names[n++] = CStringGetTextDatum("contact");
 	foreach(cell, compiled->sources)
-		if (!((MktgSource *) lfirst(cell))->is_contact)
-			names[n++] = CStringGetTextDatum(((MktgSource *) lfirst(cell))->name);
+		names[n++] = CStringGetTextDatum(((MktgSource *) lfirst(cell))->name);
 	return mktg_array(names, NULL, n, TEXTOID);
 }
 
@@ -253,10 +250,27 @@ refuse_if_named(int64 segment, int64 tenant)
 	}
 }
 
+/* A campaign that is not over must not lose whom it leaves out. */
+static void
+refuse_if_in_campaign(int64 segment, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT campaign_id FROM mktg.campaign WHERE tenant_id = $1"
+										" AND status NOT IN ('completed', 'cancelled')"
+										" AND ($2 = ANY (include_segments) OR $2 = ANY (exclude_segments)) LIMIT 1",
+										INT8OID, INT8OID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(segment)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("segment " INT64_FORMAT " is in the audience of campaign " INT64_FORMAT, segment, mktg_int64_at(0, 1)),
+				 errhint("Take it out with mktg.set_audience() first.")));
+}
+
 /*
  * SQL: mktg.drop_segment(segment bigint, tenant bigint) returns void
  *
- * Errors: MK019 segment, 2BP01 where another segment's rules name it.
+ * Errors: MK019 segment, 2BP01 where another segment's rules or a campaign that
+ * is not over name it.
  */
 Datum
 mktg_drop_segment(PG_FUNCTION_ARGS)
@@ -273,6 +287,7 @@ mktg_drop_segment(PG_FUNCTION_ARGS)
 	mktg_begin();
 	(void) lock_segment(segment, tenant);
 	refuse_if_named(segment, tenant);
+	refuse_if_in_campaign(segment, tenant);
 	for (int i = 0; i < lengthof(queries); i++)
 		mktg_call(&queries[i], MKTG_INT64(tenant), MKTG_INT64(segment));
 	mktg_segments_changed();
@@ -310,7 +325,9 @@ Datum
 mktg_load_segment_catalog(PG_FUNCTION_ARGS)
 {
 	static MktgQuery list = MKTG_QUERY("SELECT e ->> 'name', e -> 'rules', e ->> 'description'"
-									   " FROM jsonb_array_elements($1) WITH ORDINALITY AS j (e, n) ORDER BY n", JSONBOID);
+									   " FROM jsonb_array_elements($1) WITH ORDINALITY AS j (e, n)"
+									   " WHERE NOT EXISTS (SELECT FROM mktg.segment s WHERE s.tenant_id = $2 AND s.name = e ->> 'name')"
+									   " ORDER BY n", JSONBOID, INT8OID);
 	int64		tenant = mktg_int64_argument(fcinfo, 0, "tenant");
 	Datum		catalog = DirectFunctionCall1(jsonb_in, CStringGetDatum(catalog_json));
 	int32		made = 0;
@@ -321,10 +338,10 @@ mktg_load_segment_catalog(PG_FUNCTION_ARGS)
 
 	mktg_begin();
 	mktg_require_tenant(tenant);
-	n = mktg_call(&list, MKTG_ARG(catalog));
-	names = palloc(sizeof(char *) * n);
-	rules = palloc(sizeof(Jsonb *) * n);
-	descriptions = palloc(sizeof(char *) * n);
+	n = mktg_call(&list, MKTG_ARG(catalog), MKTG_INT64(tenant));
+	names = palloc(sizeof(char *) * (n + 1));
+	rules = palloc(sizeof(Jsonb *) * (n + 1));
+	descriptions = palloc(sizeof(char *) * (n + 1));
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool		isnull;
@@ -387,7 +404,7 @@ change_static(FunctionCallInfo fcinfo, bool add)
 	mktg_call(&sized, MKTG_INT64(tenant), MKTG_INT64(segment), MKTG_INT64(change.entered - change.exited), MKTG_TIME(mktg_now()));
 	/* rules of other segments may name this one */
 	if (change.entered + change.exited > 0)
-		mktg_mark_ids(tenant, universe.ids, universe.n);
+		mktg_mark_ids(tenant, NULL, universe.ids, universe.n);
 	mktg_end();
 	return add ? change.entered : change.exited;
 }

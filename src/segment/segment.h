@@ -376,8 +376,11 @@ extern bool mktg_refresh_next(TimestampTz at, int64 limit);
 /* Writes a set of contacts (ascending, each once) down as due from an instant on. */
 extern MktgArg mktg_set_datum(const int64 *ids, int64 n);
 
-/* Contacts (ascending, each once) to be held against the rules again at once. */
-extern void mktg_mark_ids(int64 tenant, const int64 *ids, int64 n);
+/*
+ * Contacts (ascending, each once) to be held against the rules again at once:
+ * those of segments that read a source, or all of them (NULL).
+ */
+extern void mktg_mark_ids(int64 tenant, const char *source, const int64 *ids, int64 n);
 
 /*
  * What rules may name has changed: dynamic segments are refreshed anew, and

@@ -353,6 +353,12 @@ aggregate_sql(const MktgLeaf *leaf, Oid *type)
 			return psprintf("max(%s)", row);
 		default:
 			*type = mktg_expression_type(leaf->source, row, NULL);
+			/* local times have another order where the clocks are set back */
+			if (*type == TIMESTAMPOID)
+			{
+				*type = TIMESTAMPTZOID;
+				row = psprintf("(%s) AT TIME ZONE $3", row);
+			}
 			return psprintf("%s(%s)", leaf->aggregate == MKTG_AGG_MIN ? "min" : "max", row);
 	}
 }
@@ -414,12 +420,38 @@ asks_for_rows(const MktgLeaf *leaf, bool *none)
 	return *none || (test->ranges[0].lo == 1 && test->ranges[0].hi == PG_INT64_MAX);
 }
 
+/*
+ * The largest value is from a bound on if any is, the smallest below one
+ * likewise: no need to group.  Rows behind the window's end do not count, so
+ * that a bound there is none.
+ */
+static bool
+extreme_is_any(const MktgLeaf *leaf, MktgRange *any)
+{
+	const MktgTest *test = leaf->test;
+	bool		largest = leaf->aggregate == MKTG_AGG_MAX || leaf->aggregate == MKTG_AGG_DAYS_SINCE;
+	bool		is_time;
+
+	if ((!largest && leaf->aggregate != MKTG_AGG_MIN) || test->kind != MKTG_TEST_RANGE || test->nranges != 1 ||
+		leaf->empty_passes)
+		return false;
+	*any = test->ranges[0];
+	is_time = leaf->at_sql != NULL && strcmp(leaf->at_sql, leaf->field->row_sql) == 0;
+	if (is_time && any->hi >= leaf->window.hi)
+		any->hi = PG_INT64_MAX;
+	if (is_time && any->lo <= leaf->window.lo)
+		any->lo = PG_INT64_MIN;
+	return any->lo < any->hi && (largest ? any->hi == PG_INT64_MAX && any->lo != PG_INT64_MIN :
+								 any->lo == PG_INT64_MIN && any->hi != PG_INT64_MAX);
+}
+
 void
 mktg_leaf_sql(MktgStatement *statement, const MktgLeaf *leaf, int only, bool two_valued)
 {
 	StringInfo	sql = &statement->sql;
 	const char *key = leaf->source->contact_sql;
 	bool		none;
+	MktgRange	any;
 
 	if (leaf->source->is_contact && leaf->aggregate == MKTG_AGG_NONE)
 	{
@@ -431,6 +463,20 @@ mktg_leaf_sql(MktgStatement *statement, const MktgLeaf *leaf, int only, bool two
 	{
 		appendStringInfoString(sql, none ? "NOT EXISTS (" : "EXISTS (");
 		rows_sql(statement, leaf, only, "");
+		if (only == 0)
+			appendStringInfo(sql, " AND %s = %s", key, contact_column(leaf->source));
+		appendStringInfoChar(sql, ')');
+		return;
+	}
+	if (extreme_is_any(leaf, &any))
+	{
+		const char *row = leaf->field->row_sql;
+		Oid			type = mktg_expression_type(leaf->source, row, NULL);
+
+		appendStringInfoString(sql, "EXISTS (");
+		rows_sql(statement, leaf, only, "");
+		appendStringInfoString(sql, " AND ");
+		range_sql(statement, time_value(row, type), &any, type == DATEOID);
 		if (only == 0)
 			appendStringInfo(sql, " AND %s = %s", key, contact_column(leaf->source));
 		appendStringInfoChar(sql, ')');

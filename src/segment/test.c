@@ -291,41 +291,17 @@ zone_of(const MktgCompiling *compiling)
 	return mktg_find_zone(compiling->registry->time_zone);
 }
 
-/* The day an instant falls on, in days since 2000-01-01. */
 static int64
 day_of(const MktgCompiling *compiling, TimestampTz at)
 {
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			offset;
-
-	if (timestamp2tm(at, &offset, &tm, &fsec, NULL, zone_of(compiling)) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
-}
-
-static TimestampTz
-midnight(const MktgCompiling *compiling, int64 day)
-{
-	struct pg_tm tm = {0};
-	int			offset;
-	TimestampTz result;
-
-	if (day < -2000000 || day > 2000000)
-		day = day < 0 ? -2000000 : 2000000;
-	j2date((int) day + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-	tm.tm_isdst = -1;
-	offset = DetermineTimeZoneOffset(&tm, zone_of(compiling));
-	if (tm2timestamp(&tm, 0, &offset, &result) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	return result;
+	return mktg_day_at(at, zone_of(compiling));
 }
 
 static void
 whole_day(MktgCompiling *compiling, int64 day, Moment *moment)
 {
-	moment->lo = midnight(compiling, day);
-	moment->hi = midnight(compiling, day + 1);
+	moment->lo = mktg_midnight(day, zone_of(compiling));
+	moment->hi = mktg_midnight(day + 1, zone_of(compiling));
 	moment->moves = false;
 }
 
@@ -396,38 +372,15 @@ parse_relative(MktgCompiling *compiling, const char *text, Moment *moment)
 static bool
 parse_absolute(MktgCompiling *compiling, const char *text, Moment *moment)
 {
-	char		workbuf[MAXDATELEN + MAXDATEFIELDS];
-	char	   *field[MAXDATEFIELDS];
-	int			ftype[MAXDATEFIELDS];
-	int			nfields;
-	int			kind;
-	int			zone;
-	struct pg_tm tm;
-	fsec_t		fsec;
 	TimestampTz instant;
+	bool		date_only;
 
-	/* a year first: what else the server reads depends on its settings */
-	if (strspn(text, "0123456789") < 4 ||
-		ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nfields) != 0)
+	if (!mktg_read_time(text, zone_of(compiling), &instant, &date_only))
 		return false;
-	if (mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, NULL) == 0)
-	{
-		if (kind != DTK_DATE)
-			return false;
-		if (nfields == 1)
-		{
-			whole_day(compiling, date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE, moment);
-			return true;
-		}
-		tm.tm_isdst = -1;
-		zone = DetermineTimeZoneOffset(&tm, zone_of(compiling));
-	}
-	else if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nfields) != 0 ||
-			 mktg_decode_datetime(field, ftype, nfields, &kind, &tm, &fsec, &zone) != 0 || kind != DTK_DATE)
-		return false;
-	if (tm2timestamp(&tm, fsec, &zone, &instant) != 0)
-		return false;
-	*moment = (Moment) {instant, instant + 1, false};
+	if (date_only)
+		whole_day(compiling, day_of(compiling, instant), moment);
+	else
+		*moment = (Moment) {instant, instant + 1, false};
 	return true;
 }
 

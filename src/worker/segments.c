@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/wait_event.h"
 
 #include "base/base.h"
@@ -45,12 +46,23 @@
 
 #define LOOK_MS			1000	/* how often it looks */
 #define IDLE_LOOKS		60		/* after so many without anything to do it ends */
+#define LONGEST_REST	300		/* looks it leaves out after failures, doubling */
 #define CONTACTS_AT_ONCE 100000	/* one transaction's */
+#define TIMEOUT_MS		600000	/* longest refresh: rules that never end must not keep the others waiting */
 
 static int	shared_slot = -1;
 
 static void forget_process(int code, Datum arg);
-static bool refresh_step(void);
+
+/* What came of a transaction. */
+typedef enum Step
+{
+	STEP_DONE,					/* there may be more */
+	STEP_NOTHING,				/* there was nothing to do */
+	STEP_FAILED
+} Step;
+
+static Step refresh_step(void);
 
 /* From the worker, outside of transactions: there is something to refresh. */
 void
@@ -86,11 +98,12 @@ void
 mktg_segments_main(Datum main_arg)
 {
 	int			idle = 0;
+	int			rest = 0;		/* looks to be left out */
 
 	shared_slot = DatumGetInt32(main_arg);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, StatementCancelHandler);
 	BackgroundWorkerUnblockSignals();
 	/* one a database */
 	if (!mktg_segments_take(shared_slot, MyProcPid))
@@ -107,13 +120,21 @@ mktg_segments_main(Datum main_arg)
 		CHECK_FOR_INTERRUPTS();
 		if (!mktg_worker_slot(shared_slot, &slot) || slot.banned_until > GetCurrentTimestamp())
 			break;
-		if (refresh_step())
+		switch (refresh_step())
 		{
-			idle = 0;
-			continue;
+			case STEP_DONE:
+				idle = rest = 0;
+				continue;
+			case STEP_NOTHING:
+				idle++;
+				rest = 0;
+				break;
+			case STEP_FAILED:
+				idle = 0;
+				rest = rest == 0 ? 1 : Min(rest * 2, LONGEST_REST);
 		}
-		idle++;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_MS * Max(rest, 1), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		if (ConfigReloadPending)
 		{
@@ -154,11 +175,11 @@ find_owner(void)
 	return owner;
 }
 
-/* One transaction; false if there was nothing to do, or it failed. */
-static bool
+/* One transaction. */
+static Step
 refresh_step(void)
 {
-	volatile bool more = false;
+	volatile Step step = STEP_NOTHING;
 	Oid			owner;
 	Oid			user;
 	int			context;
@@ -166,6 +187,7 @@ refresh_step(void)
 	pgstat_report_activity(STATE_RUNNING, "refreshing segments");
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	enable_timeout_after(STATEMENT_TIMEOUT, TIMEOUT_MS);
 	PG_TRY();
 	{
 		SPI_connect();
@@ -175,7 +197,8 @@ refresh_step(void)
 		{
 			GetUserIdAndSecContext(&user, &context);
 			SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-			more = mktg_refresh_next(mktg_now(), CONTACTS_AT_ONCE);
+			if (mktg_refresh_next(mktg_now(), CONTACTS_AT_ONCE))
+				step = STEP_DONE;
 			SetUserIdAndSecContext(user, context);
 		}
 		SPI_finish();
@@ -185,14 +208,15 @@ refresh_step(void)
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
-		more = false;
+		step = STEP_FAILED;
 		EmitErrorReport();
 		AbortOutOfAnyTransaction();
 		FlushErrorState();
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
+	disable_timeout(STATEMENT_TIMEOUT, false);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return more;
+	return step;
 }

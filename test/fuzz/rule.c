@@ -121,7 +121,7 @@ static void
 check_compare(const MktgRule *rule, Count *count)
 {
 	PROMISE(rule->name != NULL && rule->name[0] != '\0' && strlen(rule->name) <= 200);
-	PROMISE(rule->nrules == 0 && !rule->any && !rule->short_form && rule->segment == 0);
+	PROMISE(rule->nrules == 0 && !rule->any && (!rule->short_form || count->path != NULL) && rule->segment == 0);
 	PROMISE((int) rule->op >= 0 && (int) rule->op < MKTG_OPERATORS);
 	if (rule->placeholder)
 		PROMISE(rule->kind == MKTG_RULE_COMPARE && count->path == NULL && !rule->list && rule->nvalues == 0 &&

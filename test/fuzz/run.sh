@@ -2,7 +2,7 @@
 #
 # Builds the fuzzers with clang and runs each.
 #   test/fuzz/run.sh [SECONDS [NAME...]]     60 seconds, all of them
-# 0 seconds only repeats the corpus.  An input that breaks something is left in
+# 0 seconds only repeats the corpus.  Prints TAP.  An input that breaks something is left in
 # tmp/fuzz and belongs into the corpus once it is understood.
 
 set -eu
@@ -21,7 +21,7 @@ flags="-std=gnu11 -g -O1 -Wall -Wextra -Wno-unused-parameter -Werror -Isrc -Ites
 echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n);
 int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return 0; }' > "$build/probe.c"
 if ! $cc $flags "$build/probe.c" -o "$build/probe" 2> "$build/probe.log"; then
-	echo "fuzz: skipped, $cc with libFuzzer is not here (Debian: clang libclang-rt-dev)"
+	echo "1..0 # SKIP $cc with libFuzzer is not here (Debian: clang libclang-rt-dev)"
 	exit 0
 fi
 
@@ -32,6 +32,7 @@ if [ $# -eq 0 ]; then
 fi
 
 failed=0
+number=0
 for name in "$@"; do
 	$cc $flags "test/fuzz/$name.c" src/core/*.c -ljson-c -lcrypto -o "$build/$name"
 	mkdir -p "$build/corpus/$name"
@@ -39,11 +40,12 @@ for name in "$@"; do
 	[ "$seconds" -gt 0 ] || limit="-runs=0"
 	if "$build/$name" "$limit" -max_len=4096 -print_final_stats=1 -artifact_prefix="$build/$name-" \
 		"$build/corpus/$name" "test/fuzz/corpus/$name" > "$build/$name.log" 2>&1; then
-		echo "fuzz: $name ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$name.log") runs"
+		echo "ok $((number += 1)) - fuzz: $name, $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$name.log") runs"
 	else
-		echo "fuzz: $name FAILED, see $build/$name.log"
-		tail -30 "$build/$name.log"
+		echo "not ok $((number += 1)) - fuzz: $name, see $build/$name.log"
+		tail -30 "$build/$name.log" | sed 's/^/# /'
 		failed=1
 	fi
 done
+echo "1..$number"
 exit $failed

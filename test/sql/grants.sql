@@ -3,7 +3,7 @@
 -- examples/grants.sql: what it lets each role do, and what not.
 
 BEGIN;
-SELECT plan(37);
+SELECT plan(59);
 
 CREATE ROLE grants_admin;
 CREATE ROLE grants_app;
@@ -19,6 +19,18 @@ CREATE SERVER grants_hook FOREIGN DATA WRAPPER mktg_provider
 SELECT mktg.set_credential('grants_hook', 'secret', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw');
 -- a template and a contact of somebody else's, to build on
 SELECT mktg.create_template('grants', 'email', 'Hello', body => 'Hello {{name}}.') AS template \gset
+
+-- and a segment, whose rules read what contacts do
+SELECT mktg.create_segment('grants', '{"logic": "AND", "rules": [{"field": "customer.orderCount", "operator": ">=", "value": 1},
+    {"field": "cart.count", "operator": ">=", "value": 0}, {"field": "event.count", "operator": ">=", "value": 0}]}') AS segment \gset
+-- one rule for each field that ships
+CREATE TEMPORARY TABLE grants_rule AS
+    SELECT jsonb_build_object('logic', 'OR', 'rules', jsonb_agg(jsonb_build_object('field', replace(name, '.KEY', '.key'), 'operator', 'EXISTS'))
+               || '[{"field": "customer.attributes.a", "operator": ">", "value": 1}, {"field": "customer.attributes.a", "value": true},
+                    {"field": "customer.attributes.a", "operator": "CONTAINS", "value": "x"},
+                    {"field": "customer.attributes.a", "operator": "AFTER", "value": "today"}]') AS rules
+      FROM mktg.rule_field WHERE tenant_id = 1 AND NOT is_own;
+GRANT SELECT ON grants_rule TO grants_app, grants_admin;
 
 ---- app: contacts, consent, messages, statistics
 
@@ -44,6 +56,21 @@ SELECT is((SELECT total_target FROM mktg.campaign_stats(:campaign)), 2::bigint, 
 SELECT lives_ok($$SELECT FROM mktg.campaign_list, mktg.campaign_daily, mktg.send_calendar,
                 mktg.recipient, mktg.failed_sends, mktg.in_doubt LIMIT 1$$, 'app reads the views');
 
+---- app: what contacts do, questions about segments
+
+SELECT lives_ok(format('INSERT INTO mktg.purchase (contact_id, amount) VALUES (%s, 4900)', :contact), 'app writes a purchase');
+SELECT lives_ok(format('INSERT INTO mktg.event (contact_id, name) VALUES (%s, ''search'')', :contact), 'app writes an event');
+SELECT lives_ok(format('INSERT INTO mktg.cart (contact_id, amount) VALUES (%s, 4900)', :contact), 'app writes a cart');
+SELECT lives_ok(format('UPDATE mktg.cart SET recovered_at = mktg.clock() WHERE contact_id = %s', :contact), 'app changes a cart');
+SELECT is(mktg.matches(:contact, '{"hasTickets": true, "min_ltv": 49}'), true, 'app asks about a contact');
+SELECT is(mktg.matches(:contact, (SELECT rules FROM grants_rule)), true, 'by any field that ships');
+SELECT is((SELECT count(*) FROM mktg.why_segment(:contact, (SELECT rules FROM grants_rule))),
+          (SELECT count(*) + 5 FROM mktg.rule_field WHERE tenant_id = 1 AND NOT is_own), 'and why');
+SELECT is(mktg.in_segment(:contact, :segment), false, 'app asks who is in a segment');
+SELECT is(mktg.audience_size(ARRAY[:segment]), 0::bigint, 'and how many are');
+SELECT lives_ok($$SELECT FROM mktg.segment_list, mktg.segment_member, mktg.rule_operator LIMIT 1$$,
+                'app reads the views of segments');
+
 ---- app: not senders, providers, credentials, campaigns, the log
 
 PREPARE refused_sender AS SELECT mktg.set_sender('sandbox', 'mktg_sandbox');
@@ -60,6 +87,11 @@ SELECT throws_ok($$SELECT mktg.create_campaign('x', 'email')$$, '42501', NULL, '
 SELECT throws_ok(format('SELECT mktg.cancel_campaign(%s)', :campaign), '42501', NULL, 'app may not end them');
 SELECT throws_ok($$SELECT mktg.unsuppress('email', 'two@grants.example')$$, '42501', NULL,
                  'app may not lift a suppression');
+SELECT throws_ok($$SELECT mktg.create_segment('x', '{"city": "Rome"}')$$, '42501', NULL, 'app may not make segments');
+SELECT throws_ok(format('SELECT mktg.refresh_segment(%s)', :segment), '42501', NULL, 'app may not refresh them');
+SELECT throws_ok(format('UPDATE mktg.segment SET rules = ''{}'' WHERE segment_id = %s', :segment), '42501', NULL,
+                 'nor change their rules');
+SELECT throws_ok($$UPDATE mktg.field SET expression = 'now()'$$, '42501', NULL, 'app may not write the registry');
 SELECT throws_ok($$DELETE FROM mktg.consent_log$$, '42501', NULL, 'app may not touch the log of consent');
 SELECT throws_ok($$UPDATE mktg.message SET address = 'x'$$, '42501', NULL, 'app may not readdress messages');
 SELECT throws_ok($$SELECT mktg.arm_delivery()$$, '42501', NULL, 'app may not arm delivery');
@@ -82,6 +114,16 @@ SELECT lives_ok($$SELECT mktg.set_credential('grants_own', 'secret', 'whsec_MfKQ
                 'and gives it its credential');
 SELECT throws_ok($$SELECT mktg.set_credential('grants_hook', 'secret', NULL)$$, '42501', NULL,
                  'admin may not change the credentials of others');
+SELECT is((SELECT entered FROM mktg.refresh_segments() WHERE name = 'grants'), 1::bigint, 'admin refreshes segments');
+SELECT lives_ok(format('SELECT mktg.estimate_segment(%L)', (SELECT rules FROM grants_rule)), 'admin counts by any field that ships');
+SELECT is((SELECT mktg.refresh_dirty() >= 0), true, 'and those who changed');
+SELECT lives_ok($$SELECT mktg.drop_segment(mktg.create_segment('grants 2', '{"city": "Rome"}'))$$, 'admin makes and drops a segment');
+SELECT is((SELECT added FROM mktg.add_audience(mktg.create_campaign('Audience', 'email', 'grants', type => 'transactional',
+              target_audience => format('{"segment": %s}', :segment)::jsonb))), 1::bigint, 'admin adds an audience');
+SELECT throws_ok($$SELECT mktg.define_field('booking.x', 'booking', 'amount', 'number')$$, '42501', NULL,
+                 'admin may not define fields');
+SELECT throws_ok($$UPDATE mktg.field SET expression = 'now()'$$, '42501', NULL, 'nor write the registry past the function');
+SELECT throws_ok($$SELECT mktg.map_source('x', 'mktg.purchase', 'contact_id')$$, '42501', NULL, 'admin may not map tables');
 SELECT lives_ok($$SELECT mktg.disarm_delivery(), mktg.arm_delivery(), mktg.maintain()$$, 'admin arms and maintains');
 SELECT is((SELECT bool_and(ok) FROM mktg.status() WHERE "check" IN ('library', 'schema', 'armed')), true,
           'admin reads the status');

@@ -103,7 +103,7 @@ SELECT mktg.create_segment('Others', format('{"not": true, "rules": [{"segment":
 SELECT is(pg_temp.refreshed(:others) || ' ' || pg_temp.members(:others), '(8,0,8) 2 3 5 6 7 8 9 10', 'and those others again');
 SELECT mktg.update_segment(:pune, '{"field": "booking.frequency", "operator": ">=", "value": 1}') \g /dev/null
 SELECT is(pg_temp.rows('SELECT name, sources, refreshed_at FROM mktg.segment_list WHERE name IN (''Pune'', ''VIPs'', ''Others'') ORDER BY name'),
-    '(Others,"{contact,booking}",) (Pune,"{contact,booking}",) (VIPs,"{contact,booking}",)', 'what one reads, those that take it in read too');
+    '(Others,"{contact,booking}",) (Pune,{booking},) (VIPs,"{contact,booking}",)', 'what one reads, those that take it in read too');
 SELECT mktg.update_segment(:pune, '{"city": "Pune"}') \g /dev/null
 SELECT is(pg_temp.refusal(statement), refused, what) FROM (VALUES
     (format('SELECT mktg.update_segment(%s, ''{"segment": %s}'')', :pune, :others), 'MK026 | invalid rule at segment: segment "Others" is made of itself | Take one of the segments out of the circle.', 'a circle of three'),
@@ -271,7 +271,7 @@ SET LOCAL mktg.clock = '2025-03-01 00:00+00';
 SELECT is(mktg.estimate_segment('{"hasPurchasedInLast30Days": true}'), 0::bigint, 'without an instant, as of mktg.clock()');
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 SELECT is((TABLE before), pg_temp.state(), 'and nothing is stored');
-SELECT alike(sql, '%FROM mktg.contact c WHERE c.tenant_id = $1 AND %', 'explain_segment() shows a statement') FROM mktg.explain_segment('{"city": "Pu''ne; DROP TABLE x"}') AS sql;
+SELECT alike(regexp_replace(sql, '\s+', ' ', 'g'), '%FROM mktg.contact c WHERE c.tenant_id = $1 AND %', 'explain_segment() shows a statement') FROM mktg.explain_segment('{"city": "Pu''ne; DROP TABLE x"}') AS sql;
 SELECT is(split_part(sql, E'\n--', 1) LIKE '%Pu''ne%', false, 'in which no value stands') FROM mktg.explain_segment('{"city": "Pu''ne; DROP TABLE x"}') AS sql;
 SELECT matches(sql, '-- \$\d+ = ''Pu''''ne; DROP TABLE x'' \(text\)', 'values are parameters') FROM mktg.explain_segment('{"city": "Pu''ne; DROP TABLE x"}') AS sql;
 SELECT is((SELECT count(*) FROM regexp_matches(split_part(sql, E'\n--', 1), '\$\d+', 'g') AS m WHERE strpos(sql, E'\n-- ' || m[1] || ' = ') = 0), 0::bigint,

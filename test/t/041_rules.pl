@@ -258,6 +258,8 @@ for my $tenant (1, 2)
 $session->sql(<<'END');
 SELECT mktg.map_source('trip', 'air."Trips"', 'guest', 'started', 'external_id', tenant => t) FROM generate_series(1, 2) t;
 SELECT mktg.map_source('visit', 'air.visit', 'contact', 'on_day', tenant => t) FROM generate_series(1, 2) t;
+SELECT mktg.map_source('plain', 'air.visit', 'contact', tenant => t) FROM generate_series(1, 2) t;
+SELECT mktg.define_field('plain.count', 'plain', 'count(*)', 'number', tenant => t), mktg.define_field('plain.size', 'plain', 'pages', 'number', tenant => t) FROM generate_series(1, 2) t;
 SELECT mktg.define_field('visit.count', 'visit', 'count(*)', 'number', tenant => t), mktg.define_field('visit.pages', 'visit', 'sum(pages)', 'number', tenant => t),
        mktg.define_field('visit.size', 'visit', 'pages', 'number', tenant => t) FROM generate_series(1, 2) t;
 SELECT mktg.define_field('trip.' || name, 'trip', expression, type, tenant => t) FROM generate_series(1, 2) t, (VALUES
@@ -327,6 +329,7 @@ for my $tenant (1, 2)
 		trip => fetch($tenant, "air.\"Trips\" JOIN mktg.contact c ON c.external_id = guest AND tenant_id = $tenant", c => 'contact_id',
 			same(qw(miles seats fare paid class nick code weight extras)), price => 'price::text', due => 'due::text', json => object_sql('info'),
 			at => "(extract(epoch FROM started AT TIME ZONE '$zone_of{$tenant}') * 1000000)::bigint"),
+		plain => fetch($tenant, "air.visit WHERE tenant_id = $tenant", c => 'contact', size => 'pages'),
 		visit => fetch($tenant, "air.visit WHERE tenant_id = $tenant", c => 'contact', size => 'pages', at => "(extract(epoch FROM on_day::timestamp $local) * 1000000)::bigint"));
 	for my $source (keys %all)
 	{
@@ -459,6 +462,8 @@ my %fields = (
 	'engagement.lastOpenAt' => [ 'engagement', 'timestamp', 'max', $get->('opened'), 'opened' ],
 	'engagement.lastClickAt' => [ 'engagement', 'timestamp', 'max', $get->('clicked'), 'clicked' ],
 	'engagement.openRate' => [ 'engagement', 'number', 'avg', sub { return $_[0]{status} =~ /^(?:delivered|read)$/ ? (defined $_[0]{opened} ? 1 : 0) : undef }, 'sent' ],
+	'plain.count' => [ 'plain', 'number', 'count', $one ],
+	'plain.size' => [ 'plain', 'number', 'row', $get->('size') ],
 	'visit.count' => [ 'visit', 'number', 'count', $one ],
 	'visit.pages' => [ 'visit', 'number', 'sum', $get->('size') ],
 	'visit.size' => [ 'visit', 'number', 'row', $get->('size') ],
@@ -1131,7 +1136,7 @@ for my $batch (0 .. $trees / $batch_size - 1)
 
 	$session->sql('TRUNCATE batch; INSERT INTO batch VALUES ' . join ",\n", map { "($_, " . quote(to_json(sent($rules[$_]))) . ", '{" . join(',', @{ $sample[$_] }) . "}')" } 0 .. $#rules);
 	my $settings = $batch % 2 == 0 ? '' : 'SET LOCAL seq_page_cost = 0; SET LOCAL random_page_cost = 0; SET LOCAL cpu_tuple_cost = 0; SET LOCAL cpu_index_tuple_cost = 0; SET LOCAL cpu_operator_cost = 0;';
-	my $parallel = $batch % 3 == 0 ? 'SET LOCAL max_parallel_workers_per_gather = 2; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL min_parallel_index_scan_size = 0; SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0;' : '';
+	my $parallel = $batch % 3 == 0 ? 'SET LOCAL max_parallel_workers_per_gather = 2; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL min_parallel_index_scan_size = 0; SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL parallel_leader_participation = ' . ($batch % 2 ? 'on;' : 'off;') : '';
 	# without costs every estimate is the statement's
 	my %answers = map { split /\|/, $_, 2 } split /\n/, $session->sql("BEGIN; $settings SELECT id, pg_temp.answers(rules, $at, $tenant, contacts, id % 5 = 0) FROM batch; COMMIT");
 	my $out = $session->ask("BEGIN; $parallel SELECT count(mktg.create_segment('r' || id, rules, tenant => $tenant)) FROM batch; SELECT count(*) FROM mktg.refresh_segments($at, $tenant);"

@@ -34,6 +34,8 @@ $out = $node->safe_psql('shop', "\\set campaign 1\n$rest");
 like($out, qr/^1\|Spring 2026\|active\|900\|400\|0\|500\|/m, 'the statistics tell');
 like($out, qr/^customer(\d+)\@example\.com\|Spring is here, Customer \1\|Dear Customer \1, look/m, 'and the message is the template, rendered');
 unlike($out, qr/\|f\|/, 'all is well');
+like($out, qr/^40\|0\|40$/m, 'the segment has 40 members');
+like($out, qr/^40\|0\|0\|0\|0\|0$/m, 'and they become recipients');
 
 $node->stop('fast');
 done_testing();

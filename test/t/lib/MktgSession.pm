@@ -24,13 +24,19 @@ sub ask
 	my $mark = '-- answered ' . ++$self->{n};
 	my @lines;
 
+	# psql waits for the rest of a statement that is none
+	local $SIG{ALRM} = sub { die "no answer to:\n$sql\n" };
+	alarm 180;
 	print { $self->{in} } "$sql\n;\n\\echo '$mark'\n";
 	$self->{in}->flush;
 	while (defined(my $line = readline $self->{out}))
 	{
 		chomp $line;
-		return join "\n", @lines if $line eq $mark;
 		push @lines, $line;
+		next if $line ne $mark;
+		alarm 0;
+		pop @lines;
+		return join "\n", @lines;
 	}
 	die "the session ended after:\n$sql\n@lines\n";
 }
