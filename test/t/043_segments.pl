@@ -8,6 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
+use MktgSession;
 use MktgTest;
 
 my $soon = 20;			# seconds; a second or two is what it takes, and machines may be busy
@@ -111,12 +112,12 @@ wait_delivering($node);
 
 # ---- housekeeping waits for nobody ----
 
-my $busy = $node->background_psql('postgres', on_error_stop => 1);
-$busy->query_safe('BEGIN; SELECT count(*) FROM mktg.event');
+my $busy = MktgSession->new($node);
+$busy->sql('BEGIN; SELECT count(*) FROM mktg.event');
 took('maintain() while events are read', sub { sql('SELECT mktg.maintain()') });
 is(sql(q{SELECT to_regclass('mktg.event_2025_06')}), '', 'makes no partition then');
-$busy->query_safe('COMMIT');
-$busy->quit;
+$busy->sql('COMMIT');
+$busy->end;
 sql('SELECT mktg.maintain()');
 is(sql(q{SELECT to_regclass('mktg.event_2025_06')}), 'mktg.event_2025_06', 'but the next time');
 
