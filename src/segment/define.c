@@ -18,6 +18,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parser.h"
@@ -96,32 +97,75 @@ require_name(const char *what, const char *name)
 				 errhint("Use 1 to 63 letters, digits and _, beginning with a letter.")));
 }
 
+static const char *const watched_events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
+
+/* The name of a trigger, quoted; one that would be cut off has a number in place of the source's name. */
+static const char *
+trigger_name(const char *source, int64 tenant, const char *event)
+{
+	char	   *name = psprintf("mktg_%s_" INT64_FORMAT "_%s", source, tenant, event);
+
+	if (strlen(name) >= NAMEDATALEN)
+		name = psprintf("mktg_%016llx_%s", (unsigned long long) hash_bytes_extended((unsigned char *) name,
+																					 strlen(name) - strlen(event), 0), event);
+	return quote_identifier(name);
+}
+
+static char *
+relation_name(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
+}
+
 /* Statement triggers that tell whose rows change; false where the relation can have none. */
 static bool
 watch(Oid relation, const char *source, const char *column, const char *key, int64 tenant)
 {
-	static const char *const events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
 	static const char *const tables[] = {
 		"REFERENCING NEW TABLE AS new_rows", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
 		"REFERENCING OLD TABLE AS old_rows", ""
 	};
 	char		kind = get_rel_relkind(relation);
-	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
 
 	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
 		pg_class_aclcheck(relation, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
 		return false;
-	for (int i = 0; i < lengthof(events); i++)
+	for (int i = 0; i < lengthof(watched_events); i++)
 	{
 		char	   *sql = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT"
 								   " EXECUTE FUNCTION mktg._mark_contacts(%s, %s, %s, " INT64_FORMAT ")",
-								   quote_identifier(psprintf("mktg_%s_" INT64_FORMAT "_%s", source, tenant, events[i])), events[i], name, tables[i], quote_literal_cstr(source), quote_literal_cstr(column),
-								   quote_literal_cstr(key), tenant);
+								   trigger_name(source, tenant, watched_events[i]), watched_events[i],
+								   relation_name(relation), tables[i], quote_literal_cstr(source),
+								   quote_literal_cstr(column), quote_literal_cstr(key), tenant);
 
 		if (SPI_execute(sql, false, 0) < 0)
 			elog(ERROR, "could not make trigger");
 	}
 	return true;
+}
+
+static void
+unwatch(Oid relation, const char *source, int64 tenant)
+{
+	char		kind = get_rel_relkind(relation);
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		return;
+	for (int i = 0; i < lengthof(watched_events); i++)
+		if (SPI_execute(psprintf("DROP TRIGGER IF EXISTS %s ON %s",
+								 trigger_name(source, tenant, watched_events[i]), relation_name(relation)), false, 0) < 0)
+			elog(ERROR, "could not drop trigger");
+}
+
+/* Triggers on the relation a source was mapped to before are of no use any more. */
+static void
+unwatch_former(const char *source, Oid relation, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT relation::oid FROM mktg.source WHERE tenant_id = $1 AND name = $2"
+										" AND relation <> $3", INT8OID, TEXTOID, OIDOID);
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(source), MKTG_ARG(ObjectIdGetDatum(relation))) > 0)
+		unwatch((Oid) mktg_int32_at(0, 1), source, tenant);
 }
 
 /* Takes a mapping back, with the triggers it made. */
@@ -132,8 +176,6 @@ forget_source(const char *name, int64 tenant)
 									   INT8OID, TEXTOID);
 	static MktgQuery query = MKTG_QUERY("DELETE FROM mktg.source WHERE tenant_id = $1 AND name = $2 RETURNING relation::oid",
 										INT8OID, TEXTOID);
-	static const char *const events[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE"};
-	Oid			relation;
 
 	if (mktg_call(&used, MKTG_INT64(tenant), MKTG_TEXT(name)) > 0)
 		ereport(ERROR,
@@ -145,12 +187,7 @@ forget_source(const char *name, int64 tenant)
 				(errcode(ERRCODE_MKTG_UNKNOWN_FIELD),
 				 errmsg("source \"%s\" does not exist", name),
 				 errhint("SELECT name FROM mktg.source lists those of the tenant.")));
-	relation = (Oid) mktg_int32_at(0, 1);
-	for (int i = 0; get_rel_name(relation) != NULL && i < lengthof(events); i++)
-		SPI_execute(psprintf("DROP TRIGGER IF EXISTS %s ON %s",
-							 quote_identifier(psprintf("mktg_%s_" INT64_FORMAT "_%s", name, tenant, events[i])),
-							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation))),
-					false, 0);
+	unwatch((Oid) mktg_int32_at(0, 1), name, tenant);
 	registry_changed(tenant);
 }
 
@@ -221,6 +258,7 @@ mktg_map_source(PG_FUNCTION_ARGS)
 					 errdetail("It is of type %s.", format_type_be(type)),
 					 errhint("Name a column of type timestamptz, timestamp or date.")));
 	}
+	unwatch_former(name, relation, tenant);
 	watched = watch(relation, name, column, key, tenant);
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_FCARG(1), MKTG_FCARG(2), MKTG_FCARG(3),
 			  MKTG_TEXT(key), MKTG_ARG(BoolGetDatum(watched)), MKTG_FCARG(5));

@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(310);
+SELECT plan(314);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 INSERT INTO mktg.tenant (tenant_id, name) VALUES (72, 'other');
 
@@ -407,6 +407,22 @@ SELECT is(pg_temp.refusal(statement), refused, what) FROM (VALUES
     ($$SELECT mktg.define_alias('x', '[]')$$, 'MK026 | invalid rule: rules must be a JSON object | The language is described in doc/segment.md; mktg.rule_field and mktg.rule_operator list what it knows.', 'alias: a rule that is none')) AS t (statement, refused, what);
 SELECT mktg.define_field('loan.x', 'loan', 'balance', 'number'), mktg.define_field('loan.x', 'loan', NULL, NULL) \g /dev/null
 SELECT is_empty($$SELECT * FROM mktg.field WHERE name = 'loan.x'$$, 'a field is removed');
+
+-- names that are long, mappings that move and go
+CREATE TABLE shop.visits (contact_id integer, seen timestamptz);
+CREATE TABLE shop.hits (contact_id smallint);
+CREATE FUNCTION pg_temp.watching(relation regclass) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(e, ' ' ORDER BY e), 'nothing') FROM (SELECT CASE WHEN tgtype & 4 > 0 THEN 'insert' WHEN tgtype & 8 > 0 THEN 'delete' WHEN tgtype & 16 > 0 THEN 'update' ELSE 'truncate' END AS e
+      FROM pg_trigger WHERE tgrelid = relation AND tgfoid = 'mktg._mark_contacts'::regproc) t
+$$;
+SELECT mktg.map_source(repeat('v', 62) || n, 'shop.visits', 'contact_id', 'seen') FROM generate_series(1, 2) AS n \g /dev/null
+SELECT is(pg_temp.watching('shop.visits'), 'delete delete insert insert truncate truncate update update', 'sources with names of 63 letters that differ in the last have triggers of their own');
+SELECT mktg.map_source(repeat('v', 62) || 1, NULL, NULL) \g /dev/null
+SELECT is(pg_temp.watching('shop.visits'), 'delete insert truncate update', 'one is taken back');
+SELECT mktg.map_source(repeat('v', 62) || 2, 'shop.hits', 'contact_id') \g /dev/null
+SELECT is(pg_temp.watching('shop.visits') || ', ' || pg_temp.watching('shop.hits'), 'nothing, delete insert truncate update', 'the other moves to another table');
+SELECT mktg.map_source(repeat('v', 62) || 2, NULL, NULL) \g /dev/null
+SELECT is(pg_temp.watching('shop.hits') || ' ' || count(*), 'nothing 0', 'and goes') FROM mktg.source WHERE name LIKE 'vvv%';
 
 -- what cannot be watched, what has no index
 CREATE VIEW shop.open_loans AS SELECT * FROM shop.loans;
