@@ -19,8 +19,11 @@
  */
 #include "postgres.h"
 
+#include <sys/statvfs.h>
+
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "storage/dsm_impl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -315,6 +318,7 @@ typedef struct Written
 {
 	MktgProgram layout;
 	int64		seen;
+	int64		table;			/* of shared memory: no records follow; -1 */
 } Written;
 
 /* A varlena that is the only column of a tuple is aligned, what is behind its header of four bytes is not. */
@@ -348,13 +352,14 @@ mktg_collect_serialize(PG_FUNCTION_ARGS)
 	write_pending(c);
 	pairs = palloc0(c->out.layout.npeaks);
 	find_pairs(c, pairs);
-	records = (Size) c->out.layout.nids * c->out.width;
+	records = c->out.table >= 0 ? 0 : (Size) c->out.layout.nids * c->out.width;
 	peaks = MAXALIGN(c->out.layout.npeaks);
 	size = VARHDRSZ + WRITTEN_PAD + sizeof(written) + peaks + records;
 	out = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	SET_VARSIZE(out, size);
 	written.layout = c->out.layout;
 	written.seen = c->out.seen;
+	written.table = c->out.table;
 	at = VARDATA(out);
 	memset(at, 0, WRITTEN_PAD);
 	at += WRITTEN_PAD;
@@ -365,7 +370,8 @@ mktg_collect_serialize(PG_FUNCTION_ARGS)
 	at += peaks;
 	memcpy(at, c->out.records, records);
 	/* the table itself is not needed any more, and two of them are many */
-	pfree(c->out.memory);
+	if (c->out.memory != NULL)
+		pfree(c->out.memory);
 	c->out.records = NULL;
 	PG_RETURN_BYTEA_P(out);
 }
@@ -381,6 +387,7 @@ mktg_collect_deserialize(PG_FUNCTION_ARGS)
 	Arrived    *arrived;
 	MktgCollected *out;
 	Size		length;
+	Size		records;
 	char	   *at;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
@@ -397,20 +404,29 @@ mktg_collect_deserialize(PG_FUNCTION_ARGS)
 	out = &arrived->state.out;
 	out->layout = written.layout;
 	mktg_collected_lay_out(out);
+	records = written.table >= 0 ? 0 : (Size) out->layout.nids * out->width;
 	if (out->layout.magic != MKTG_PROGRAM_MAGIC || out->layout.npeaks < 1 || out->layout.nids < 0 ||
-		length != sizeof(written) + MAXALIGN(out->layout.npeaks) + (Size) out->layout.nids * out->width)
+		length != sizeof(written) + MAXALIGN(out->layout.npeaks) + records)
 		mktg_refuse_program();
 	out->seen = written.seen;
 	arrived->pairs = palloc(out->layout.npeaks + 1);
 	memcpy(arrived->pairs, at + sizeof(written), out->layout.npeaks);
 	arrived->pairs[out->layout.npeaks - 1] = false;
-	/* it is combined at once, before the bytes go; they are read as words */
 	at += sizeof(written) + MAXALIGN(out->layout.npeaks);
+	out->table = (int32) written.table;
+	if (out->table >= 0)
+	{
+		out->records = mktg_shared_table(&out->layout, out->table);
+		if (out->records == NULL)
+			mktg_refuse_program();
+		PG_RETURN_POINTER(arrived);
+	}
+	/* it is combined at once, before the bytes go; they are read as words */
 	out->records = at;
 	if ((uintptr_t) at % MAXIMUM_ALIGNOF != 0)
 	{
-		out->records = MemoryContextAllocHuge(CurrentMemoryContext, (Size) out->layout.nids * out->width + 1);
-		memcpy(out->records, at, (Size) out->layout.nids * out->width);
+		out->records = MemoryContextAllocHuge(CurrentMemoryContext, records + 1);
+		memcpy(out->records, at, records);
 	}
 	PG_RETURN_POINTER(arrived);
 }
@@ -436,7 +452,15 @@ mktg_collect_combine(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
 	}
 	from = (Arrived *) PG_GETARG_POINTER(1);
-	to = PG_ARGISNULL(0) ? mktg_collecting_make(aggregate, &from->state.out.layout) : (Collecting *) PG_GETARG_POINTER(0);
+	if (PG_ARGISNULL(0) && from->state.out.table >= 0)
+	{
+		/* the first table becomes the sum of all */
+		to = mktg_collecting_make(aggregate, &from->state.out.layout, &from->state.out);
+		to->out.seen = from->state.out.seen;
+		PG_RETURN_POINTER(to);
+	}
+	to = PG_ARGISNULL(0) ? mktg_collecting_make(aggregate, &from->state.out.layout, NULL) :
+		(Collecting *) PG_GETARG_POINTER(0);
 	if (memcmp(&to->out.layout, &from->state.out.layout, sizeof(MktgProgram)) != 0)
 		mktg_refuse_program();
 	add_records(&to->out, &from->state.out, from->pairs);
@@ -463,6 +487,61 @@ mktg_collect_end(PG_FUNCTION_ARGS)
 		pass_collected = &c->out;
 	}
 	PG_RETURN_INT64(c->out.seen);
+}
+
+/* ---- shared memory ---- */
+
+/* As much as is wanted must be free twice: what is missing when it is used ends a process. */
+static bool
+is_enough_free(Size size)
+{
+	struct statvfs file_system;
+
+	return dynamic_shared_memory_type == DSM_IMPL_POSIX && statvfs("/dev/shm", &file_system) == 0 &&
+		(uint64) file_system.f_bavail * file_system.f_frsize >= 2 * (uint64) size;
+}
+
+dsm_segment *
+mktg_shared_records(int ntables, Size size)
+{
+	Size		table = TYPEALIGN(MKTG_SHARED_HEADER, size);
+	Size		total = MKTG_SHARED_HEADER + table * ntables;
+	dsm_segment *segment;
+	MktgSharedRecords *shared;
+
+	if (!is_enough_free(total))
+		return NULL;
+	segment = dsm_create(total, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+	if (segment == NULL)
+		return NULL;
+	shared = dsm_segment_address(segment);
+	shared->ntables = ntables;
+	shared->table_size = table;
+	pg_atomic_init_u32(&shared->next, 0);
+	shared->magic = MKTG_PROGRAM_MAGIC;
+	return segment;
+}
+
+/* The table, or for -1 what stands in front of all. */
+char *
+mktg_shared_table(const MktgProgram *program, int32 table)
+{
+	dsm_segment *segment;
+	MktgSharedRecords *shared;
+
+	if (program->shared == DSM_HANDLE_INVALID)
+		return NULL;
+	segment = dsm_find_mapping(program->shared);
+	if (segment == NULL)
+		segment = dsm_attach(program->shared);
+	if (segment == NULL || dsm_segment_map_length(segment) < MKTG_SHARED_HEADER)
+		return NULL;
+	shared = dsm_segment_address(segment);
+	if (shared->magic != MKTG_PROGRAM_MAGIC || table >= shared->ntables ||
+		shared->table_size < (uint64) program->nids * mktg_record_width(program) ||
+		dsm_segment_map_length(segment) < MKTG_SHARED_HEADER + shared->table_size * shared->ntables)
+		return NULL;
+	return table < 0 ? (char *) shared : (char *) shared + MKTG_SHARED_HEADER + shared->table_size * table;
 }
 
 MktgCollected *

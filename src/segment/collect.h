@@ -26,6 +26,9 @@
 
 #include "postgres.h"
 
+#include "port/atomics.h"
+#include "storage/dsm.h"
+
 #include "segment/segment.h"
 
 #define MKTG_MAX_INPUTS		90	/* arguments of one pass; a function has at most 100 */
@@ -140,7 +143,24 @@ typedef struct MktgProgram
 	int64		nids;
 	int64		nwords;			/* dense: of bits */
 	char		zone[64];
+	uint32		shared;			/* a dsm_handle: where processes keep their records; DSM_HANDLE_INVALID: each for itself */
+	int32		unused;
 } MktgProgram;
+
+/*
+ * Shared memory of a pass: a table of records for each process that asks for
+ * one.  What a worker has collected is where the session can read it, and
+ * nothing is sent but the number of the table.
+ */
+typedef struct MktgSharedRecords
+{
+	uint32		magic;
+	int32		ntables;
+	uint64		table_size;
+	pg_atomic_uint32 next;		/* table that is free */
+} MktgSharedRecords;
+
+#define MKTG_SHARED_HEADER	4096	/* bytes in front of the first table */
 
 /* What a pass has collected. */
 typedef struct MktgCollected
@@ -153,7 +173,8 @@ typedef struct MktgCollected
 	int			bits_at;
 	int64		seen;			/* rows */
 	char	   *records;
-	void	   *memory;			/* what they are in */
+	void	   *memory;			/* what they are in; NULL: shared memory */
+	int32		table;			/* of shared memory; -1: none */
 } MktgCollected;
 
 #define MKTG_PEAK_OF_MAX(v)	((uint64) (v) - (uint64) PG_INT64_MIN)
@@ -174,6 +195,12 @@ mktg_crosses(int64 value, int64 bound, int64 at)
 		return PG_INT64_MAX;
 	return distance + 1;
 }
+
+/* Shared memory for n tables of records of a size; NULL where there is not enough. */
+extern dsm_segment *mktg_shared_records(int ntables, Size size);
+
+/* A table of it, or NULL if it is not the program's. */
+extern char *mktg_shared_table(const MktgProgram *program, int32 table);
 
 /* Where a record has what; from the layout. */
 extern void mktg_collected_lay_out(MktgCollected *out);

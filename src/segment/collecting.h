@@ -156,8 +156,8 @@ mktg_finite_time(int64 time)
 /* The state of the call's program; the program is checked. */
 extern Collecting *mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent);
 
-/* An empty state of a layout, to add others to. */
-extern Collecting *mktg_collecting_make(MemoryContext parent, const MktgProgram *layout);
+/* An empty state of a layout; "records": it takes over those of another, or NULL. */
+extern Collecting *mktg_collecting_make(MemoryContext parent, const MktgProgram *layout, const MktgCollected *records);
 
 /* Takes the values of a row and holds them against all conditions: bits, flip and what facts take. */
 extern void mktg_hold_row(Collecting *c, FunctionCallInfo fcinfo, Pending *pending);

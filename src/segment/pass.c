@@ -21,6 +21,7 @@
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
+#include "optimizer/paths.h"
 #include "nodes/params.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
@@ -612,6 +613,19 @@ read_nothing(Passing *passing, const Run *run, int64 from, int64 n)
 	}
 }
 
+/* Shared memory for the records, where workers are likely to help; NULL: each process has its own. */
+static dsm_segment *
+share_records(const Passing *passing, const Run *run, int64 n)
+{
+	Size		size = (Size) n * mktg_record_width(&run->maker->header);
+
+	/* records are some times smaller than the rows they come from */
+	if (!passing->all || max_parallel_workers_per_gather == 0 ||
+		size < (Size) min_parallel_table_scan_size * BLCKSZ / 8)
+		return NULL;
+	return mktg_shared_records(max_parallel_workers_per_gather + 1, size);
+}
+
 static void
 run_program(Passing *passing, Run *run, const MktgSource *source)
 {
@@ -630,7 +644,9 @@ run_program(Passing *passing, Run *run, const MktgSource *source)
 	for (int64 from = 0; from < universe->n; from += slice)
 	{
 		int64		n = Min(slice, universe->n - from);
-		Datum		written = mktg_program_write(run->maker, universe->ids + from, n);
+		dsm_segment *shared = share_records(passing, run, n);
+		Datum		written = mktg_program_write(run->maker, universe->ids + from, n,
+												 shared == NULL ? DSM_HANDLE_INVALID : dsm_segment_handle(shared));
 		MktgCollected *collected;
 
 		statement->values[program - 1] = written;
@@ -642,6 +658,8 @@ run_program(Passing *passing, Run *run, const MktgSource *source)
 			read_answers(passing, run, collected, from, n);
 			MemoryContextDelete(collected->context);
 		}
+		if (shared != NULL)
+			dsm_detach(shared);
 		pfree(DatumGetPointer(written));
 	}
 }

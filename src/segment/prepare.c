@@ -259,8 +259,23 @@ make_records(MktgCollected *out, Size size)
 	memset(out->records, 0, size);
 }
 
+/* A table of the shared memory that nobody has; false if there is none. */
+static bool
+take_shared_table(MktgCollected *out)
+{
+	MktgSharedRecords *shared = (MktgSharedRecords *) mktg_shared_table(&out->layout, -1);
+
+	if (shared == NULL)
+		return false;
+	out->table = (int32) pg_atomic_fetch_add_u32(&shared->next, 1);
+	out->records = mktg_shared_table(&out->layout, out->table);
+	if (out->records == NULL)
+		out->table = -1;
+	return out->records != NULL;
+}
+
 Collecting *
-mktg_collecting_make(MemoryContext parent, const MktgProgram *layout)
+mktg_collecting_make(MemoryContext parent, const MktgProgram *layout, const MktgCollected *records)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "mktg collected", ALLOCSET_DEFAULT_SIZES);
 	Collecting *c = MemoryContextAllocZero(context, sizeof(Collecting));
@@ -268,7 +283,14 @@ mktg_collecting_make(MemoryContext parent, const MktgProgram *layout)
 	c->out.context = context;
 	c->out.layout = *layout;
 	mktg_collected_lay_out(&c->out);
-	make_records(&c->out, (Size) layout->nids * c->out.width);
+	c->out.table = -1;
+	if (records != NULL)
+	{
+		c->out.records = records->records;
+		c->out.table = records->table;
+	}
+	else if (!take_shared_table(&c->out))
+		make_records(&c->out, (Size) layout->nids * c->out.width);
 	return c;
 }
 
@@ -586,7 +608,7 @@ mktg_collecting_begin(FunctionCallInfo fcinfo, MemoryContext parent)
 	for (int i = 0; i < header.ninputs; i++)
 		checked.input_types[i] = get_fn_expr_argtype(fcinfo->flinfo, 3 + i);
 	read_program(&checked, copy);
-	c = mktg_collecting_make(parent, checked.program);
+	c = mktg_collecting_make(parent, checked.program, NULL);
 	checked.out = c->out;
 	*c = checked;
 	c->cond_words = (c->program->nconds + 63) / 64;

@@ -57,7 +57,7 @@ extern bool mktg_program_watch(MktgProgramMaker *maker, const MktgLeaf *leaf);
 /* All is added: a program that looks at nothing of a row is given something, for VARIADIC takes no less. */
 extern void mktg_program_end(MktgProgramMaker *maker);
 
-/* The program as a parameter, about these contacts. */
-extern Datum mktg_program_write(MktgProgramMaker *maker, const int64 *ids, int64 nids);
+/* The program as a parameter, about these contacts, with records in shared memory unless that is DSM_HANDLE_INVALID. */
+extern Datum mktg_program_write(MktgProgramMaker *maker, const int64 *ids, int64 nids, dsm_handle shared);
 
 #endif

@@ -49,13 +49,14 @@ write_dense_ids(StringInfo out, MktgProgram *header, const int64 *ids, int64 nid
 }
 
 Datum
-mktg_program_write(MktgProgramMaker *maker, const int64 *ids, int64 nids)
+mktg_program_write(MktgProgramMaker *maker, const int64 *ids, int64 nids, dsm_handle shared)
 {
 	MktgProgram *header = &maker->header;
 	StringInfoData out;
 	StringInfoData body;
 	bytea	   *program;
 
+	header->shared = shared;
 	header->nids = nids;
 	header->lowest = nids > 0 ? ids[0] : 0;
 	header->ncode = maker->code.len / sizeof(int32);
