@@ -21,6 +21,7 @@
 
 #include <sys/statvfs.h>
 
+#include "access/parallel.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "storage/dsm_impl.h"
@@ -532,8 +533,11 @@ mktg_shared_table(const MktgProgram *program, int32 table)
 	if (program->shared == DSM_HANDLE_INVALID)
 		return NULL;
 	segment = dsm_find_mapping(program->shared);
-	if (segment == NULL)
-		segment = dsm_attach(program->shared);
+	if (segment == NULL && IsParallelWorker() && (segment = dsm_attach(program->shared)) != NULL)
+	{
+		/* it goes with the worker, which ends with the pass */
+		dsm_pin_mapping(segment);
+	}
 	if (segment == NULL || dsm_segment_map_length(segment) < MKTG_SHARED_HEADER)
 		return NULL;
 	shared = dsm_segment_address(segment);

@@ -408,29 +408,31 @@ mktg_refresh_dirty(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(looked);
 }
 
-/* A tenant with something to refresh; 0 if there is none. */
+/* A tenant with something to refresh, the first behind the one given; 0 if there is none. */
 static int64
-find_tenant(TimestampTz at)
+find_tenant(TimestampTz at, int64 behind)
 {
 	static MktgQuery query = MKTG_QUERY(
 		"SELECT t.tenant_id FROM mktg.tenant t WHERE"
 		" EXISTS (SELECT FROM mktg.segment WHERE tenant_id = t.tenant_id AND kind = 'dynamic' AND " MKTG_IS_STALE("$1") ")"
 		" OR EXISTS (SELECT FROM mktg.segment_due d WHERE d.tenant_id = t.tenant_id AND d.due <= $1)"
-		" LIMIT 1", TIMESTAMPTZOID);
+		" ORDER BY t.tenant_id <= $2, t.tenant_id LIMIT 1", TIMESTAMPTZOID, INT8OID);
 
-	return mktg_call(&query, MKTG_TIME(at)) == 0 ? 0 : mktg_int64_at(0, 1);
+	return mktg_call(&query, MKTG_TIME(at), MKTG_INT64(behind)) == 0 ? 0 : mktg_int64_at(0, 1);
 }
 
 bool
 mktg_refresh_wanted(TimestampTz at)
 {
-	return find_tenant(at) != 0;
+	return find_tenant(at, 0) != 0;
 }
 
 bool
 mktg_refresh_next(TimestampTz at, int64 limit)
 {
-	int64		tenant = find_tenant(at);
+	/* in turn: one that fails does not keep the others waiting */
+	static int64 last = 0;
 
-	return tenant != 0 && refresh_dirty(at, tenant, limit) > 0;
+	last = find_tenant(at, last);
+	return last != 0 && refresh_dirty(at, last, limit) > 0;
 }

@@ -451,6 +451,12 @@ mktg_refresh_segment(PG_FUNCTION_ARGS)
 	/* here an error is the caller's */
 	(void) mktg_compile_rules(refresh.segments[0].rules, at, tenant);
 	mktg_refresh_whole(&refresh, segment);
+	if (refresh.segments[0].compiled == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_RULE),
+				 errmsg("segment \"%s\" cannot be refreshed", refresh.segments[0].name),
+				 errdetail("Looking at the rows failed: %s.", refresh.segments[0].failure),
+				 errhint("Mend the rows, or the expression of the field: SELECT * FROM mktg.rule_field.")));
 	result = mktg_keep_row(fcinfo, (MktgArg[])
 						   {
 							   MKTG_INT64(refresh.segments[0].change.entered),

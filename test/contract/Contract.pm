@@ -80,7 +80,7 @@ sub send_messages
 		$program = directory() . '/send';
 		my @sources = grep { !m{/options\.c$} } glob 'src/core/*.c src/provider/*.c';
 		system($ENV{CC} // 'gcc', '-std=gnu11', '-D_GNU_SOURCE', '-O1', '-g', '-Wall', '-Isrc',
-			'-o', $program, 'test/contract/send.c', @sources, '-lcurl', '-lcrypto', '-lpthread') == 0
+			'-o', $program, 'test/contract/send.c', @sources, '-lcurl', '-lcrypto', '-ljson-c', '-lpthread') == 0
 			or die "send.c does not compile\n";
 	}
 	open my $out, '-|', $program, @arguments or die "send: $!";
