@@ -221,9 +221,15 @@ set_options(bool all)
 								 GUC_ACTION_SAVE, true, 0, false);
 	}
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* a list is of those who were written just now, and their rows are in memory */
+	/*
+	 * A list is of those who were written just now, and their rows are in memory;
+	 * in the order of pages they are fetched twice as fast as in that of contacts.
+	 */
 	if (!all)
+	{
 		(void) set_config_option("random_page_cost", "1.1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option("enable_indexscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
 	return nest;
 }
 
