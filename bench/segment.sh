@@ -336,7 +336,8 @@ one_contact()
 
 # ---- memory ----
 
-# Sum of what a session and its parallel workers have for themselves, largest seen, in MB.
+# Sum of what a session and its parallel workers have for themselves and of the
+# shared memory between them, largest seen, in MB.
 memory()
 {
 	local postmaster work_mem
@@ -345,6 +346,7 @@ memory()
 	perl -MTime::HiRes=sleep -e '
 		my ($postmaster, $stop) = @ARGV;
 		my ($most, $one) = (0, 0);
+		my $before;		# what others of this machine have there
 		until (-e $stop) {
 			my $sum = 0;
 			open my $list, "<", "/proc/$postmaster/task/$postmaster/children" or die $!;
@@ -357,6 +359,9 @@ memory()
 				$sum += $rss // 0;
 				$one = $rss if ($rss // 0) > $one;
 			}
+			my $shared = 0;
+			$shared += 512 * ((stat $_)[12] // 0) for glob "/dev/shm/PostgreSQL.*";
+			$sum += ($shared - ($before //= $shared)) / 1024;
 			$most = $sum if $sum > $most;
 			sleep 0.005;
 		}
@@ -367,7 +372,7 @@ memory()
 	wait $!
 	work_mem=$(sql -c "SELECT pg_size_bytes(current_setting('work_mem')) >> 20")
 	echo
-	echo "memory of a refresh of 67, session and parallel workers together: $(cut -d ' ' -f 1 "$out/memory") MB, largest of them $(cut -d ' ' -f 2 "$out/memory") MB; work_mem $work_mem MB"
+	echo "memory of a refresh of 67, session, parallel workers and the memory they share: $(cut -d ' ' -f 1 "$out/memory") MB, largest process without that $(cut -d ' ' -f 2 "$out/memory") MB; work_mem $work_mem MB"
 	figure "memory of a refresh beyond work_mem, MB" "$(awk -v w="$work_mem" '{ print $1 - w }' "$out/memory")" "<=512"
 }
 
