@@ -23,7 +23,6 @@
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -36,13 +35,10 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
+#include "base/table.h"
 #include "rfm/rfm.h"
 
-static const struct
-{
-	const char *name;
-	Oid			type;
-}			columns[] = {
+static const MktgTableColumn columns[] = {
 	{"tenant_id", INT8OID},
 	{"contact_id", INT8OID},
 	{"recency_days", INT4OID},
@@ -127,30 +123,11 @@ has_other_triggers(Relation table)
 static bool
 is_plain(Relation table)
 {
-	Form_pg_class form = table->rd_rel;
-	TupleDesc	tupdesc = RelationGetDescr(table);
-	List	   *indexes = RelationGetIndexList(table);
-	bool		only_key = list_length(indexes) == 1 && linitial_oid(indexes) == table->rd_pkindex;
-
-	list_free(indexes);
-	if (!only_key || !is_our_key(table->rd_pkindex) || form->relkind != RELKIND_RELATION || form->relam != HEAP_TABLE_AM_OID ||
-		form->relispartition || form->relreplident != REPLICA_IDENTITY_DEFAULT ||
-		has_other_triggers(table) || XactReadOnly || tupdesc->natts != NCOLUMNS ||
-		(tupdesc->constr != NULL &&
-		 (tupdesc->constr->num_check > 0 || tupdesc->constr->has_generated_stored)) ||
-		pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_INSERT) != ACLCHECK_OK ||
-		pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_DELETE) != ACLCHECK_OK ||
-		check_enable_rls(RelationGetRelid(table), InvalidOid, true) == RLS_ENABLED)
-		return false;
-	for (int i = 0; i < NCOLUMNS; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(tupdesc, i);
-
-		if (att->attisdropped || !att->attnotnull || att->atttypid != columns[i].type ||
-			strcmp(NameStr(att->attname), columns[i].name) != 0)
-			return false;
-	}
-	return true;
+	return mktg_is_plain_table(table, columns, NCOLUMNS) && RelationGetDescr(table)->natts == NCOLUMNS &&
+		is_our_key(table->rd_pkindex) && !has_other_triggers(table) &&
+		pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_INSERT) == ACLCHECK_OK &&
+		pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_DELETE) == ACLCHECK_OK &&
+		check_enable_rls(RelationGetRelid(table), InvalidOid, true) != RLS_ENABLED;
 }
 
 /* What writing the table directly takes. */

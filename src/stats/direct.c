@@ -27,8 +27,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
-#include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "storage/bufmgr.h"
@@ -36,17 +34,14 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/table.h"
 #include "stats/stats.h"
 
 /* The table begins with these columns; behind them it may have others. */
 #define NKEYS		5
 #define NCOLUMNS	(NKEYS + MKTG_COUNTERS)
 
-static const struct
-{
-	const char *name;
-	Oid			type;
-}			columns[NCOLUMNS] = {
+static const MktgTableColumn columns[NCOLUMNS] = {
 	{"tenant_id", INT8OID},
 	{"campaign_id", INT8OID},
 	{"variant", INT2OID},
@@ -94,30 +89,8 @@ mktg_remember_place(Oid table, const MktgCountKey *key, ItemPointer tid)
 bool
 mktg_is_direct(Relation table, Oid owner)
 {
-	Form_pg_class form = table->rd_rel;
-	TupleDesc	tupdesc = RelationGetDescr(table);
-	List	   *indexes;
-	bool		only_key;
-
-	if (form->relkind != RELKIND_RELATION || form->relam != HEAP_TABLE_AM_OID ||
-		form->relowner != owner || form->relforcerowsecurity || form->relispartition ||
-		form->relreplident != REPLICA_IDENTITY_DEFAULT ||
-		table->trigdesc != NULL || XactReadOnly || tupdesc->natts < NCOLUMNS ||
-		(tupdesc->constr != NULL &&
-		 (tupdesc->constr->num_check > 0 || tupdesc->constr->has_generated_stored)))
-		return false;
-	for (int i = 0; i < NCOLUMNS; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(tupdesc, i);
-
-		if (att->attisdropped || !att->attnotnull || att->atttypid != columns[i].type ||
-			strcmp(NameStr(att->attname), columns[i].name) != 0)
-			return false;
-	}
-	indexes = RelationGetIndexList(table);
-	only_key = list_length(indexes) == 1 && linitial_oid(indexes) == table->rd_pkindex;
-	list_free(indexes);
-	return only_key;
+	return table->rd_rel->relowner == owner && !table->rd_rel->relforcerowsecurity && table->trigdesc == NULL &&
+		mktg_is_plain_table(table, columns, NCOLUMNS);
 }
 
 /* False, and nothing done, where the statement has to do it. */

@@ -308,21 +308,28 @@ look_after(int n, TimestampTz now)
 		start_worker(n, NameStr(slot.database), now);
 }
 
+void
+mktg_describe_process(BackgroundWorker *process, const char *type, const char *function, const char *database, int slot)
+{
+	memset(process, 0, sizeof(*process));
+	process->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	process->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	process->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(process->bgw_library_name, "mktg", sizeof(process->bgw_library_name));
+	strlcpy(process->bgw_function_name, function, sizeof(process->bgw_function_name));
+	snprintf(process->bgw_name, sizeof(process->bgw_name), "%s %s", type, database);
+	strlcpy(process->bgw_type, type, sizeof(process->bgw_type));
+	strlcpy(process->bgw_extra, database, sizeof(process->bgw_extra));
+	process->bgw_main_arg = Int32GetDatum(slot);
+}
+
 static void
 start_worker(int n, const char *database, TimestampTz now)
 {
 	Charge	   *charge = &charges[n];
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "mktg", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "mktg_worker_main", sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "mktg worker %s", database);
-	strlcpy(worker.bgw_type, "mktg worker", sizeof(worker.bgw_type));
-	strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
-	worker.bgw_main_arg = Int32GetDatum(n);
+	mktg_describe_process(&worker, "mktg worker", "mktg_worker_main", database, n);
 	worker.bgw_notify_pid = MyProcPid;
 
 	charge->running = RegisterDynamicBackgroundWorker(&worker, &charge->handle);

@@ -69,20 +69,12 @@ void
 mktg_segments_start(int slot, const char *database)
 {
 	static bool told = false;
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 	MktgWorkerSlot copy;
 
 	if (!mktg_worker_slot(slot, &copy) || copy.segments_pid != 0 || copy.banned_until > GetCurrentTimestamp())
 		return;
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "mktg", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "mktg_segments_main", sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "mktg segments %s", database);
-	strlcpy(worker.bgw_type, "mktg segments", sizeof(worker.bgw_type));
-	strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
-	worker.bgw_main_arg = Int32GetDatum(slot);
+	mktg_describe_process(&worker, "mktg segments", "mktg_segments_main", database, slot);
 	if (RegisterDynamicBackgroundWorker(&worker, NULL))
 		told = false;
 	else if (!told)

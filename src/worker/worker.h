@@ -13,6 +13,8 @@
 
 #include "postgres.h"
 
+#include "postmaster/bgworker.h"
+
 /* most messages a worker can be told to have under way */
 #define MKTG_MOST_IN_FLIGHT 1024
 
@@ -29,6 +31,9 @@ extern void mktg_worker_configure(void);
 
 /* Starts the process that refreshes segments unless it runs. */
 extern void mktg_segments_start(int slot, const char *database);
+
+/* A process of a database that nobody restarts: what it is called, and what it runs with a slot as its argument. */
+extern void mktg_describe_process(BackgroundWorker *process, const char *type, const char *function, const char *database, int slot);
 
 /* settings */
 extern int	mktg_max_in_flight;
