@@ -332,13 +332,12 @@ start_worker(int n, const char *database, TimestampTz now)
 	mktg_describe_process(&worker, "mktg worker", "mktg_worker_main", database, n);
 	worker.bgw_notify_pid = MyProcPid;
 
+	/* before there is a worker, which says for itself what it does next */
+	mktg_slot_set(n, InvalidOid, 0, MKTG_WORKER_STARTING, "starting");
 	charge->running = RegisterDynamicBackgroundWorker(&worker, &charge->handle);
 	charge->started = now;
 	if (charge->running)
-	{
-		mktg_slot_set(n, InvalidOid, 0, MKTG_WORKER_STARTING, "starting");
 		return;
-	}
 	/* said once, when the trouble begins */
 	if (charge->delay_ms == 0)
 		ereport(LOG,
