@@ -174,6 +174,7 @@ mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings, int n,
 		return NULL;
 	}
 	provider->driver = driver;
+	provider->http2 = driver->http2;
 	provider->timeout_ms = number_setting(settings, n, "timeout_ms", DEFAULT_TIMEOUT_MS);
 	provider->connect_timeout_ms = number_setting(settings, n, "connect_timeout_ms",
 												  DEFAULT_CONNECT_TIMEOUT_MS);

@@ -123,6 +123,7 @@ typedef struct MktgProvider
 	long		timeout_ms;		/* whole request, default 30000 */
 	long		connect_timeout_ms; /* default 10000 */
 	long		max_connections;	/* requests open at once, default 64 */
+	bool		http2;			/* as the driver says; its open() may change it */
 } MktgProvider;
 
 struct MktgDriver
@@ -132,6 +133,7 @@ struct MktgDriver
 	int			max_batch;		/* messages one request can carry */
 	bool		in_process;		/* no request: deliver() is called instead */
 	bool		blocking;		/* libcurl waits inside this protocol: threads.c carries it */
+	bool		http2;			/* requests share connections by HTTP/2 where the server agrees */
 	const char *protocols;		/* for libcurl, such as "https" or "smtp,smtps" */
 	size_t		scratch_size;	/* bytes of request->scratch, zeroed when a handle is made */
 

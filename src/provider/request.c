@@ -104,6 +104,10 @@ set_common_options(MktgRequest *request)
 		SET(request, CURLOPT_MAXAGE_CONN, IDLE_SECONDS) &&
 		SET(request, CURLOPT_MAXLIFETIME_CONN, LIFETIME_SECONDS) &&
 		SET(request, CURLOPT_TCP_NODELAY, 1L) &&
+		/* agreed on in the TLS handshake; until then the others wait to join */
+		SET(request, CURLOPT_HTTP_VERSION,
+			(long) (provider->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1)) &&
+		SET(request, CURLOPT_PIPEWAIT, provider->http2 ? 1L : 0L) &&
 		SET(request, CURLOPT_USERAGENT, "mktg/" MKTG_VERSION) &&
 		SET(request, CURLOPT_PRIVATE, request) &&
 		SET(request, CURLOPT_ERRORBUFFER, request->error);

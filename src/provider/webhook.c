@@ -48,7 +48,6 @@ typedef struct Webhook
 	char	   *url;			/* NULL: the address of each message */
 	char	   *allow_networks; /* NULL: none */
 	bool		allow_http;
-	bool		http2;
 	int			n_keys;
 	Key			keys[MAX_KEYS];
 } Webhook;
@@ -198,7 +197,7 @@ webhook_open(MktgProvider *provider, const MktgSetting *settings, int n,
 		return false;
 	}
 	webhook->allow_http = strcmp(mktg_setting(settings, n, "allow_http", "false"), "true") == 0;
-	webhook->http2 = strcmp(mktg_setting(settings, n, "http_version", "1.1"), "2") == 0;
+	provider->http2 = strcmp(mktg_setting(settings, n, "http_version", "1.1"), "2") == 0;
 	webhook->n_keys = read_keys(mktg_setting(settings, n, "secret", ""), webhook->keys);
 	if (webhook->n_keys < 0)
 	{
@@ -241,9 +240,6 @@ webhook_prepare(MktgRequest *request)
 	return curl_easy_setopt(request->easy, CURLOPT_POST, 1L) == CURLE_OK &&
 		curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, &scratch->type) == CURLE_OK &&
 		(!http || curl_easy_setopt(request->easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK) &&
-		curl_easy_setopt(request->easy, CURLOPT_HTTP_VERSION,
-						 (long) (webhook->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1)) == CURLE_OK &&
-		curl_easy_setopt(request->easy, CURLOPT_PIPEWAIT, webhook->http2 ? 1L : 0L) == CURLE_OK &&
 		(webhook->url == NULL ||
 		 curl_easy_setopt(request->easy, CURLOPT_URL, webhook->url) == CURLE_OK);
 }
