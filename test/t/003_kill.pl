@@ -1,9 +1,10 @@
 # The kill loop: under load the worker, a backend or the postmaster is killed
-# with SIGKILL, again and again, at random moments.  A stub provider in a
-# process of its own writes down each message it takes, with fsync, before it
-# answers.  In the end its book and mktg.message are held against each other:
-# nothing is lost, "hold" is never doubled, "retry" no more than what a kill
-# caught in flight.
+# with SIGKILL, the worker told to end or the server stopped at once, again and
+# again, at random moments.  A stub provider in a process of its own writes down
+# each message it takes, with fsync, before it answers; some of its answers are
+# none, or refusals.  In the end its book and mktg.message are held against each
+# other: nothing is lost, "hold" is never doubled, "retry" no more than what a
+# kill caught in flight or a reply that never came explains.
 #
 # A server built with a planted bug (messages are recorded as sent before they
 # leave) goes through the same first, and has to be found guilty.
@@ -35,10 +36,12 @@ my $in_flight = 16;			# mktg.max_in_flight
 my $batch = $in_flight;			# a batch is never larger
 my $contacts = 1000;
 my $longest_wait = 1.0;			# seconds from the worker's start to the kill
-my @kinds = ('worker', 'backend, sending', 'backend, updating', 'postmaster');
+my @kinds = ('worker', 'backend, sending', 'backend, updating', 'postmaster', 'worker, told to end', 'immediate stop');
 
-# the provider takes half of its messages at once and half only before it answers
-my $modes = 'lag=1 late=1';
+# the provider takes half of its messages at once and half only before it
+# answers; one in ten it refuses for now, or takes and does not say so
+my $modes = 'lag=45 late=45 503=3 drop=2 reset=2 garbage=2 drip=1';
+my %silent = map { $_ => 1 } qw(reset garbage);
 
 diag("seed $seed, $kills kills (MKTG_SEED and MKTG_KILLS choose others)");
 srand($seed);
@@ -139,7 +142,7 @@ sub start_client
 	push @{ $v->{outputs} }, $out if $kind eq 'sending';
 }
 
-# Their servers are gone, and so will they be.
+# Their servers are gone, or told to go, and so will they be.
 sub end_clients
 {
 	my ($v) = @_;
@@ -215,14 +218,21 @@ sub kill_once
 	{
 		crash_restart($node) or die 'the server does not start again';
 	}
+	elsif ($kind eq 'immediate stop')
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
 	else
 	{
-		kill('KILL', $victim) == 1 or die "could not kill the $kind";
+		kill($kind eq 'worker, told to end' ? 'TERM' : 'KILL', $victim) == 1 or die "could not kill the $kind";
 	}
 	# a worker that is another: the old one can send nothing from here on
 	wait_worker($v, $worker);
 	$kill{to} = time;
 	push @{ $v->{kills} }, \%kill;
+	# where the servers of the clients are alive, they have to be told
+	ask($v, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name IN ('sending', 'updating')");
 	end_clients($v);
 
 	my $faults = conservation_faults($node);
@@ -265,7 +275,7 @@ sub judge
 	my %taken;
 	my %r = map { $_ => [] } qw(lost unknown hold_doubled no_end unexplained forgotten);
 
-	push @{ $taken{ $_->{id} } }, $_->{at} for grep { $_->{taken} } stub_log($v->{stub});
+	push @{ $taken{ $_->{id} } }, $_ for grep { $_->{taken} } stub_log($v->{stub});
 	my %message = map { my ($id, @rest) = split /\|/, $_, -1; $id => \@rest } split /\n/, $v->{node}->safe_psql('postgres', <<'SQL');
 SELECT concat_ws('-', m.tenant_id, m.campaign_id, m.contact_id, nullif(m.ref, '')), m.status, s.on_doubt, coalesce(m.failure_reason, '')
   FROM mktg.message m
@@ -273,29 +283,30 @@ SELECT concat_ws('-', m.tenant_id, m.campaign_id, m.contact_id, nullif(m.ref, ''
   JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id
 SQL
 
-	@r{qw(messages sent in_doubt quarantined doubles)} = (scalar keys %message, 0, 0, 0, 0);
+	@r{qw(messages sent in_doubt quarantined doubles unanswered)} = (scalar keys %message, 0, 0, 0, 0, 0);
 	my @per_kill;
 	for my $id (sort keys %message)
 	{
 		my ($status, $on_doubt, $reason) = @{ $message{$id} };
-		my @at = @{ $taken{$id} // [] };
+		my @taken = @{ $taken{$id} // [] };
 
 		if ($status eq 'sent')
 		{
 			$r{sent}++;
-			push @{ $r{lost} }, $id if !@at;
+			push @{ $r{lost} }, $id if !@taken;
 		}
 		elsif ($status eq 'in_doubt' && $on_doubt eq 'hold') { $r{in_doubt}++ }
 		elsif ($status eq 'failed' && $on_doubt eq 'retry' && $reason =~ /^quarantined/) { $r{quarantined}++ }
 		else { push @{ $r{no_end} }, "$id ($status: $reason)" }
 
-		next if @at < 2;
+		next if @taken < 2;
 		push @{ $r{hold_doubled} }, $id if $on_doubt eq 'hold';
-		$r{doubles} += @at - 1;
-		for my $i (0 .. $#at - 1)
+		for my $i (0 .. $#taken - 1)
 		{
-			my $k = kill_after($v, $at[$i]);
-			if ($k < @{ $v->{kills} } && $v->{kills}[$k]{from} < $at[ $i + 1 ]) { $per_kill[$k]++ }
+			my $k = kill_after($v, $taken[$i]{at});
+			if ($silent{ $taken[$i]{mode} }) { $r{unanswered}++; next }
+			$r{doubles}++;
+			if ($k < @{ $v->{kills} } && $v->{kills}[$k]{from} < $taken[ $i + 1 ]{at}) { $per_kill[$k]++ }
 			else { push @{ $r{unexplained} }, $id }
 		}
 	}
@@ -330,7 +341,8 @@ sub report
 		[ 'failed, quarantined after two deaths (`retry`)', $r->{quarantined} ],
 		[ 'Lost', scalar @{ $r->{lost} } + @{ $r->{no_end} } + @{ $r->{forgotten} } ],
 		[ 'Doubled, `hold`', scalar @{ $r->{hold_doubled} } ],
-		[ 'Doubled, `retry`', $r->{doubles} ],
+		[ 'Doubled, `retry`, after a reply that never came', $r->{unanswered} ],
+		[ 'Doubled, `retry`, over a kill', $r->{doubles} ],
 		[ 'most by one kill (`mktg.max_in_flight` = ' . "$in_flight)", $r->{most_doubles} ]);
 	diag(join "\n", map { "| $_->[0] | $_->[1] |" } @rows);
 }
@@ -387,7 +399,7 @@ none($r->{lost}, 'every message recorded as sent has reached the provider');
 none($r->{unknown}, 'the provider has no message that was never committed');
 none($r->{no_end}, 'every message is sent, in doubt (hold) or quarantined (retry)');
 none($r->{hold_doubled}, 'hold: none arrived twice');
-none($r->{unexplained}, 'retry: none arrived twice but over a kill');
+none($r->{unexplained}, 'retry: none arrived twice but over a kill, or for want of a reply');
 cmp_ok($r->{most_doubles}, '<=', $in_flight + $batch, 'retry: doubles by one kill are at most what was in flight and a batch');
 cmp_ok($r->{sent}, '>', 10 * $kills, 'there was load');
 are_counters_right($victim->{node}, 'in the end');
