@@ -104,6 +104,23 @@ apt_get()
 	fi
 }
 
+# What package.json names, as package-lock.json pins it, under node_modules; a
+# mark that is written last tells a whole installation.
+install_node_modules()
+{
+	! cmp -s package-lock.json node_modules/.installed || return 0
+	command -v npm >/dev/null || {
+		echo "mktg: npm is not installed; contract tests with Prism will skip"
+		return 0
+	}
+	echo "mktg: installing Prism under node_modules"
+	if npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; then
+		cp package-lock.json node_modules/.installed
+	else
+		echo "mktg: could not get Prism; contract tests with it will skip"
+	fi
+}
+
 # Puts the programs of a package under tmp/tools, with a caller in tmp/tools/bin
 # that knows where its libraries are.
 unpack_package()
@@ -125,6 +142,7 @@ unpack_package()
 	chmod 755 "$tools/bin/$program"
 }
 
+[ "$purpose" = demo ] || install_node_modules
 find_missing
 [ -n "$missing$unpack" ] || exit 0
 

@@ -67,6 +67,12 @@ tar -cf - -T "$list" | as tar -xf - -C "$work"
 if [ -d tmp/tools ]; then
 	tar -cf - tmp/tools | as tar -xf - -C "$work"
 fi
+# large, and the same until the lock file is another
+if [ -e node_modules/.installed ] && ! as cmp -s - "$work/node_modules/.installed" < node_modules/.installed; then
+	as rm -rf "$work/node_modules"
+	tar -cf - --exclude=node_modules/.installed node_modules | as tar -xf - -C "$work"
+	tar -cf - node_modules/.installed | as tar -xf - -C "$work"
+fi
 rm -f "$list"
 trap - EXIT
 

@@ -100,6 +100,7 @@ extern bool mktg_check_rate(const char *value, char *why, size_t why_size); /* 0
 extern bool mktg_check_networks(const char *value, char *why, size_t why_size);
 extern bool mktg_check_path(const char *value, char *why, size_t why_size);	/* absolute */
 extern bool mktg_check_host(const char *value, char *why, size_t why_size);
+extern bool mktg_check_base_url(const char *value, char *why, size_t why_size);	/* of a provider's API */
 
 /* value of an option, or "fallback" */
 extern const char *mktg_setting(const MktgSetting *settings, int n, const char *name,

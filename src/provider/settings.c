@@ -26,6 +26,7 @@
 #include "provider/provider.h"
 
 #define MAX_CREDENTIAL_FILE	65536
+#define MAX_BASE_URL		1024
 
 const char *
 mktg_setting(const MktgSetting *settings, int n, const char *name, const char *fallback)
@@ -111,6 +112,47 @@ mktg_check_host(const char *value, char *why, size_t why_size)
 		return true;
 	snprintf(why, why_size, "must be a host name or an address");
 	return false;
+}
+
+/* Is the URL one that a credential may be sent to: https, or this machine? */
+static bool
+is_safe_base(CURLU *url)
+{
+	char	   *scheme = NULL;
+	char	   *host = NULL;
+	char	   *query = NULL;
+	char	   *fragment = NULL;
+	bool		safe = false;
+
+	if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+		curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+		curl_url_get(url, CURLUPART_QUERY, &query, 0) == CURLUE_NO_QUERY &&
+		curl_url_get(url, CURLUPART_FRAGMENT, &fragment, 0) == CURLUE_NO_FRAGMENT)
+		safe = strcmp(scheme, "https") == 0 ||
+			(strcmp(scheme, "http") == 0 && (strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0));
+	curl_free(scheme);
+	curl_free(host);
+	curl_free(query);
+	curl_free(fragment);
+	return safe;
+}
+
+bool
+mktg_check_base_url(const char *value, char *why, size_t why_size)
+{
+	size_t		length = strlen(value);
+	CURLU	   *url = NULL;
+	bool		ok = false;
+
+	if (length > 0 && length <= MAX_BASE_URL && value[length - 1] != '/' &&
+		mktg_header_safe(value, length) && (url = curl_url()) != NULL)
+		ok = curl_url_set(url, CURLUPART_URL, value, CURLU_DISALLOW_USER) == CURLUE_OK &&
+			is_safe_base(url);
+	curl_url_cleanup(url);
+	if (!ok)
+		snprintf(why, why_size, "must be an https URL without user, password, query and last slash"
+				 " (or http to 127.0.0.1)");
+	return ok;
 }
 
 /* ---- credential file ---- */

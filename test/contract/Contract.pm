@@ -5,12 +5,13 @@ package Contract;
 use strict;
 use warnings;
 use Cwd qw(abs_path);
+use POSIX ();
 use Exporter 'import';
 use File::Path qw(make_path remove_tree);
 use IO::Socket::INET;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(directory find_tool free_port start stop send_messages slurp);
+our @EXPORT = qw(directory find_tool free_port start start_process stop send_messages slurp);
 
 make_path($ENV{TESTDIR} // 'tmp/contract');
 my $directory = abs_path($ENV{TESTDIR} // 'tmp/contract') . "/$$";
@@ -44,21 +45,34 @@ sub free_port
 sub start
 {
 	my ($port, @command) = @_;
+	return start_process($port, $command[0], sub { exec @command });
+}
+
+# The same with a server that is a function.
+sub start_process
+{
+	my ($port, $name, $serve) = @_;
+	my $log = directory() . "/server.$port.log";
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0)
 	{
-		open STDOUT, '>', directory() . "/server.log";
+		open STDOUT, '>', $log;
 		open STDERR, '>&', \*STDOUT;
-		exec @command or exit 127;
+		$serve->();
+		POSIX::_exit(127);			# without the END block: the servers are the parent's
 	}
 	$running{$pid} = 1;
-	for (1 .. 200)
+	for (1 .. 2400)
 	{
 		return $pid if IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port);
-		die "$command[0] did not start: " . slurp(directory() . '/server.log') if waitpid($pid, 1) == $pid;
+		if (waitpid($pid, POSIX::WNOHANG) == $pid)
+		{
+			delete $running{$pid};
+			die "$name did not start: " . slurp($log);
+		}
 		usleep(25_000);
 	}
-	die "$command[0] does not listen\n";
+	die "$name does not listen\n";
 }
 
 sub stop

@@ -97,12 +97,15 @@ print(const MktgDelivery *delivery)
 static void
 run(MktgTransport *transport, MktgProvider *provider, Message *messages, int counts[])
 {
-	MktgDelivery *done[64];
-	MktgDelivery *batch[64];
+	size_t		room = (size_t) provider->driver->max_batch;
+	MktgDelivery **done = calloc(room, sizeof(MktgDelivery *));
+	MktgDelivery **batch = calloc(room, sizeof(MktgDelivery *));
 	int			started = 0;
 	int			finished = 0;
 	int			n;
 
+	if (done == NULL || batch == NULL)
+		exit(3);
 	while (finished < n_messages)
 	{
 		struct pollfd poll_fd = {.fd = mktg_transport_fd(transport), .events = POLLIN};
@@ -129,6 +132,8 @@ run(MktgTransport *transport, MktgProvider *provider, Message *messages, int cou
 			(started == n_messages || provider->open_requests >= in_flight))
 			(void) poll(&poll_fd, 1, (int) mktg_transport_timeout_ms(transport));
 	}
+	free(done);
+	free(batch);
 }
 
 static const char *

@@ -69,6 +69,10 @@ test_checks(void)
 	test_check("host", mktg_check_host, "localhost mail.example.com 127.0.0.1 ::1 [::1] a_b",
 			   "mail/x a@b a?b a#b %61");
 	ok(!mktg_check_host("a b", why, sizeof(why)), "host refuses a blank");
+	test_check("base_url", mktg_check_base_url,
+			   "https://api.example.com https://x:8443/eu http://127.0.0.1:80/x http://[::1]",
+			   "http://api.example.com https://u@x https://u:p@x https://x/ https://x?a https://x#a"
+			   " ftp://x x http://127.0.0.1.example.com http://127.1.example");
 }
 
 static void
