@@ -71,6 +71,8 @@ typedef struct MktgDelivery
 	size_t		html_length;
 	const char *body;
 	size_t		body_length;
+	const char *data;			/* a JSON object, rendered; NULL unless the driver wants_data */
+	size_t		data_length;
 	bool		hold;			/* on_doubt: never repeat what may have been taken */
 	int64_t		now;			/* Unix seconds, mktg's clock */
 	MktgOutcome outcome;
@@ -133,6 +135,7 @@ struct MktgDriver
 	const MktgOptionSpec *options;	/* ends with a NULL name; the common ones not among them */
 	int			max_batch;		/* messages one request can carry */
 	bool		in_process;		/* no request: deliver() is called instead */
+	bool		wants_data;		/* MktgDelivery.data is to be filled */
 	bool		blocking;		/* libcurl waits inside this protocol: threads.c carries it */
 	bool		http2;			/* requests share connections by HTTP/2 where the server agrees */
 	const char *protocols;		/* for libcurl, such as "https" or "smtp,smtps" */

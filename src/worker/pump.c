@@ -66,7 +66,8 @@ mktg_pump_create(int worker)
 				 errmsg("could not set up the delivery transport")));
 	pump->slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * PUMP_SLOTS);
 	for (int i = 0; i < PUMP_SLOTS; i++)
-		pump->slots[i].subject.limit = pump->slots[i].html.limit = pump->slots[i].body.limit = MESSAGE_LIMIT;
+		pump->slots[i].subject.limit = pump->slots[i].html.limit = pump->slots[i].body.limit =
+			pump->slots[i].data.limit = MESSAGE_LIMIT;
 	dlist_init(&pump->finished);
 	pump->claim_context = AllocSetContextCreate(TopMemoryContext, "mktg claim", ALLOCSET_DEFAULT_SIZES);
 	mktg_ways_init(pump);

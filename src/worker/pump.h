@@ -89,6 +89,7 @@ typedef struct Slot
 	MktgBuffer	subject;
 	MktgBuffer	html;
 	MktgBuffer	body;
+	MktgBuffer	data;
 } Slot;
 
 typedef struct Pump
@@ -169,5 +170,14 @@ extern uint64 mktg_hear_sandbox(TimestampTz now);
 /* ---- render.c ---- */
 extern void mktg_templates_load(const MktgLane *lane);	/* in the claim's transaction */
 extern void mktg_render(Slot *slot, const MktgLane *lane);	/* an outcome is set where that fails */
+
+/* ---- data.c ---- */
+
+/*
+ * Adds the message's data to slot->data; false with "why" filled where a string
+ * in template_data is no template, or the data does not fit.
+ */
+extern bool mktg_data_render(Slot *slot, const MktgLane *lane, MktgTemplateLookup look_up, void *names,
+							 char *why, size_t why_size);
 
 #endif

@@ -155,6 +155,7 @@ mktg_render(Slot *slot, const MktgLane *lane)
 	Names		names = {slot, lane, ""};
 	bool		found;
 	TemplateEntry *entry = find_entry(lane->tenant_id, lane->template_id, &found);
+	char		why[192];
 
 	if (!found || entry->error[0] != '\0')
 		refuse(slot, found ? entry->error : "template is gone");
@@ -168,6 +169,13 @@ mktg_render(Slot *slot, const MktgLane *lane)
 	else if (delivery->subject != NULL &&
 			 !mktg_header_safe(delivery->subject, delivery->subject_length))
 		refuse(slot, "subject has a line break or control character in it");
+	else if (slot->provider->provider->driver->wants_data)
+	{
+		if (!mktg_data_render(slot, lane, look_up, &names, why, sizeof(why)))
+			refuse(slot, why);
+		delivery->data = slot->data.data;
+		delivery->data_length = slot->data.length;
+	}
 }
 
 static bool
