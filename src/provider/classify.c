@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <json-c/json.h>
+
 #include "provider/provider.h"
 
 #define BLANK			"[...]"
@@ -25,6 +27,7 @@
 #define SECRET_LENGTH	24		/* keys of providers are longer than words */
 #define TEXT_SIZE		1024
 #define REPLY_TEXT_SIZE	200
+#define REPLY_DEPTH		32		/* of JSON; replies nest a few levels */
 
 /* ---- reasons ---- */
 
@@ -129,6 +132,71 @@ mktg_reply_text(const MktgRequest *request, char *out, size_t size)
 	out[length] = '\0';
 	/* a NUL would end it early, and only that */
 	return out;
+}
+
+void
+mktg_outcome_all(const MktgRequest *request, const MktgOutcome *outcome)
+{
+	for (int i = 0; i < request->count; i++)
+		if (request->deliveries[i]->outcome.kind == MKTG_OUTCOME_NONE)
+			request->deliveries[i]->outcome = *outcome;
+}
+
+/* ---- replies ---- */
+
+struct json_object *
+mktg_reply_json(const MktgRequest *request)
+{
+	json_tokener *tokener;
+	json_object *object;
+
+	if (request->reply.length == 0)
+		return NULL;
+	tokener = json_tokener_new_ex(REPLY_DEPTH);
+	if (tokener == NULL)
+		return NULL;
+	/* the NUL behind the last byte ends a number that stands alone */
+	object = json_tokener_parse_ex(tokener, request->reply.data, (int) request->reply.length + 1);
+	if (json_tokener_get_error(tokener) != json_tokener_success)
+	{
+		json_object_put(object);
+		object = NULL;
+	}
+	json_tokener_free(tokener);
+	return object;
+}
+
+const char *
+mktg_member_text(struct json_object *object, const char *name, const char *fallback)
+{
+	json_object *member;
+
+	if (json_object_object_get_ex(object, name, &member) &&
+		json_object_is_type(member, json_type_string))
+		return json_object_get_string(member);
+	return fallback;
+}
+
+int64_t
+mktg_member_number(struct json_object *object, const char *name, int64_t fallback)
+{
+	json_object *member;
+
+	if (json_object_object_get_ex(object, name, &member) &&
+		json_object_is_type(member, json_type_int))
+		return json_object_get_int64(member);
+	return fallback;
+}
+
+const char *
+mktg_reply_header(const MktgRequest *request, const char *name)
+{
+	struct curl_header *header;
+
+	if (request->easy != NULL &&
+		curl_easy_header(request->easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+		return header->value;
+	return NULL;
 }
 
 /* ---- HTTP ---- */

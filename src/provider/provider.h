@@ -36,7 +36,9 @@ typedef enum MktgOutcomeKind
 	MKTG_OUTCOME_PERMANENT,		/* this message will never go: failed */
 	MKTG_OUTCOME_SUPPRESS,		/* nor will this address: bounced, and suppressed */
 	MKTG_OUTCOME_CONFIG,		/* credentials, account: the sender stops, the message waits */
-	MKTG_OUTCOME_DOUBT			/* nobody knows: on_doubt decides */
+	MKTG_OUTCOME_DOUBT,			/* nobody knows: on_doubt decides */
+	MKTG_OUTCOME_AGAIN			/* refused with its request, for another message's fault that is
+								 * dealt with: goes again at once, and this attempt does not count */
 } MktgOutcomeKind;
 
 #define MKTG_REASON_SIZE	256
@@ -156,6 +158,12 @@ struct MktgDriver
 	bool		(*prepare) (MktgRequest *request);
 
 	/*
+	 * How many of these, from the first on, one request can carry: at least 1.
+	 * Asked before a request is started; NULL if max_batch is all there is to it.
+	 */
+	int			(*fit) (const MktgProvider *provider, MktgDelivery *const *deliveries, int n);
+
+	/*
 	 * Sets URL, headers and body of request->easy for request->deliveries.
 	 * A delivery that cannot be built gets its outcome here; false if none is
 	 * left.  request->count and the order of the deliveries stay as they are.
@@ -271,7 +279,8 @@ extern int	mktg_transport_open_requests(const MktgTransport *transport);
 /*
  * Takes deliveries (at most the driver's max_batch) into one request, which
  * leaves with the next mktg_transport_drive().  The array is copied, the
- * deliveries are not.  Outcomes of deliveries that could not even be built are
+ * deliveries are not; the driver's fit(), if it has one, has been asked.
+ * Outcomes of deliveries that could not even be built are
  * set at once and the request then comes out of mktg_transport_finished() like
  * any other; so do deliveries of an in_process driver.  False if there was no
  * memory: every outcome is set to retry and nothing will come out.
@@ -292,6 +301,17 @@ extern int	mktg_transport_finished(MktgTransport *transport, MktgDelivery **done
 extern void mktg_classify_http(const MktgRequest *request, MktgOutcome *outcome);
 extern bool mktg_request_never_sent(const MktgRequest *request);
 
+/* the reply's JSON, json_object_put() it; NULL if it is none */
+struct json_object;
+extern struct json_object *mktg_reply_json(const MktgRequest *request);
+
+/* a member's text or whole number; the fallback if there is none of that name and type */
+extern const char *mktg_member_text(struct json_object *object, const char *name, const char *fallback);
+extern int64_t mktg_member_number(struct json_object *object, const char *name, int64_t fallback);
+
+/* a header of the reply, valid as long as the request is; NULL if there is none */
+extern const char *mktg_reply_header(const MktgRequest *request, const char *name);
+
 /*
  * Sets kind and reason.  Of the reason only printable ASCII is kept, and what
  * looks like an e-mail address, a long number or a secret is blanked out:
@@ -299,6 +319,9 @@ extern bool mktg_request_never_sent(const MktgRequest *request);
  */
 extern void mktg_outcome_set(MktgOutcome *outcome, MktgOutcomeKind kind,
 							 const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* the same outcome for every delivery that has none yet */
+extern void mktg_outcome_all(const MktgRequest *request, const MktgOutcome *outcome);
 
 /* the reply as text for a reason: its first bytes, or "no reply text" */
 extern const char *mktg_reply_text(const MktgRequest *request, char *out, size_t size);

@@ -373,12 +373,13 @@ mktg_pump_start(Pump *pump, bool begin)
 	MemoryContextReset(pump->claim_context);
 }
 
-/* Messages of one lane that fit into one request. */
+/* Messages of one lane: one request, or several where the driver says they do not fit. */
 static void
 start_batch(Pump *pump, Slot **batch, int n)
 {
 	MktgProvider *provider = batch[0]->provider->provider;
 	MktgDelivery *deliveries[MKTG_MOST_IN_FLIGHT];
+	int			fit;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -396,15 +397,21 @@ start_batch(Pump *pump, Slot **batch, int n)
 		}
 		return;
 	}
-	if (!mktg_transport_start(pump->transport, provider, deliveries, n))
+	for (int first = 0; first < n; first += fit)
 	{
-		/* no memory: their outcomes are set and nothing will come out */
-		for (int i = 0; i < n; i++)
-			finish(pump, batch[i]);
-		return;
+		fit = n - first;
+		if (provider->driver->fit != NULL)
+			fit = provider->driver->fit(provider, deliveries + first, fit);
+		if (!mktg_transport_start(pump->transport, provider, deliveries + first, fit))
+		{
+			/* no memory: their outcomes are set and nothing will come out */
+			for (int i = 0; i < fit; i++)
+				finish(pump, batch[first + i]);
+			continue;
+		}
+		batch[0]->provider->under_way++;
+		pump->under_way++;
 	}
-	batch[0]->provider->under_way++;
-	pump->under_way++;
 }
 
 void
@@ -501,6 +508,7 @@ make_record(Slot *slot, MktgRecord *record)
 			wait = mktg_backoff_ms(delivery->attempt, outcome->retry_after_ms, chance);
 			break;
 		case MKTG_OUTCOME_CONFIG:
+		case MKTG_OUTCOME_AGAIN:
 			record->kind = MKTG_RECORD_RELEASE;
 			break;
 		case MKTG_OUTCOME_DOUBT:

@@ -229,6 +229,7 @@ rest_after(Slot *slot, bool resting)
 				return 0;
 			return mktg_backoff_ms(sender->rests++, 0, chance);
 		case MKTG_OUTCOME_DOUBT:
+		case MKTG_OUTCOME_AGAIN:
 			return 0;
 		default:
 			sender->failing = sender->rests = sender->config_failures = 0;

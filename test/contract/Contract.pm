@@ -84,7 +84,7 @@ sub stop
 	return;
 }
 
-# Runs send.c with these arguments: id => { kind, provider_id, reason } of each message.
+# Runs send.c with these arguments: id => { kind, provider_id, reason, retry_after } of each message.
 sub send_messages
 {
 	my (@arguments) = @_;
@@ -100,8 +100,8 @@ sub send_messages
 	open my $out, '-|', $program, @arguments or die "send: $!";
 	while (my $line = <$out>)
 	{
-		$line =~ /^(\S+) (\w+) (\S+) \[(.*)\]/ or next;
-		$result{$1} = { kind => $2, provider_id => $3, reason => $4 };
+		$line =~ /^(\S+) (\w+) (\S+) \[(.*)\] retry_after=(\d+)/ or next;
+		$result{$1} = { kind => $2, provider_id => $3, reason => $4, retry_after => $5 };
 	}
 	close $out or die "send failed\n";
 	return \%result;

@@ -9,7 +9,9 @@
  *		-n COUNT		messages (1); the number takes the place of "%" in ids and addresses
  *		-c COUNT		requests open at once (max_connections)
  *		-i ID  -a ADDRESS  -f FROM  -N FROM_NAME  -R REPLY_TO
- *		-s SUBJECT  -t TEXT  -H HTML
+ *		-s SUBJECT  -t TEXT  -H HTML  -d DATA
+		-A ATTEMPT
+		-p				the number takes the place of "%" in subject, texts and data too
  *		-r				on_doubt is retry; hold otherwise
  *		-b				say only how fast it went
  *
@@ -34,7 +36,7 @@
 #define MAX_SETTINGS	32
 
 static const char *const kinds[] = {
-	"none", "sent", "retry", "permanent", "suppress", "config", "doubt"
+	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again"
 };
 
 typedef struct Message
@@ -51,6 +53,7 @@ static MktgDelivery model = {
 static int	n_messages = 1;
 static int	in_flight = 0;
 static bool bench = false;
+static bool personal = false;
 
 static double
 seconds(void)
@@ -83,6 +86,22 @@ fill(char *to, size_t size, const char *from, int number)
 		snprintf(to, size, "%.*s%d%s", (int) (mark - from), from, number, mark + 1);
 }
 
+/* The text with the number in it, as long as the program runs. */
+static void
+personalize(const char **text, size_t *length, int number)
+{
+	char	   *own;
+
+	if (*text == NULL)
+		return;
+	own = malloc(*length + 20);
+	if (own == NULL)
+		exit(3);
+	fill(own, *length + 20, *text, number);
+	*text = own;
+	*length = strlen(own);
+}
+
 static void
 print(const MktgDelivery *delivery)
 {
@@ -112,8 +131,11 @@ run(MktgTransport *transport, MktgProvider *provider, Message *messages, int cou
 
 		while (started < n_messages && provider->open_requests < in_flight)
 		{
-			for (n = 0; n < provider->driver->max_batch && started < n_messages; n++)
-				batch[n] = &messages[started++].delivery;
+			for (n = 0; n < (int) room && started + n < n_messages; n++)
+				batch[n] = &messages[started + n].delivery;
+			if (provider->driver->fit != NULL)
+				n = provider->driver->fit(provider, batch, n);
+			started += n;
 			if (!mktg_transport_start(transport, provider, batch, n))
 				exit(3);
 		}
@@ -141,7 +163,7 @@ read_options(int argc, char **argv)
 {
 	int			option;
 
-	while ((option = getopt(argc, argv, "n:c:i:a:f:N:R:s:t:H:rb")) != -1)
+	while ((option = getopt(argc, argv, "n:c:i:a:f:N:R:s:t:H:d:A:rbp")) != -1)
 		switch (option)
 		{
 			case 'n': n_messages = atoi(optarg); break;
@@ -154,7 +176,10 @@ read_options(int argc, char **argv)
 			case 's': model.subject = optarg; model.subject_length = strlen(optarg); break;
 			case 't': model.body = optarg; model.body_length = strlen(optarg); break;
 			case 'H': model.html = optarg; model.html_length = strlen(optarg); break;
+			case 'd': model.data = optarg; model.data_length = strlen(optarg); break;
+			case 'A': model.attempt = atoi(optarg); break;
 			case 'r': model.hold = false; break;
+			case 'p': personal = true; break;
 			case 'b': bench = true; break;
 			default: exit(2);
 		}
@@ -206,6 +231,15 @@ main(int argc, char **argv)
 		fill(messages[i].address, sizeof(messages[i].address), model.address, i + 1);
 		messages[i].delivery.id = messages[i].id;
 		messages[i].delivery.address = messages[i].address;
+		if (personal)
+		{
+			MktgDelivery *delivery = &messages[i].delivery;
+
+			personalize(&delivery->subject, &delivery->subject_length, i + 1);
+			personalize(&delivery->body, &delivery->body_length, i + 1);
+			personalize(&delivery->html, &delivery->html_length, i + 1);
+			personalize(&delivery->data, &delivery->data_length, i + 1);
+		}
 	}
 
 	start = seconds();
@@ -217,7 +251,7 @@ main(int argc, char **argv)
 		cpu = cpu_seconds() - cpu;
 		printf("%d messages, %.0f/s, %.1f us CPU each;", n_messages,
 			   n_messages / start, cpu / n_messages * 1e6);
-		for (int kind = MKTG_OUTCOME_SENT; kind <= MKTG_OUTCOME_DOUBT; kind++)
+		for (int kind = MKTG_OUTCOME_SENT; kind <= MKTG_OUTCOME_AGAIN; kind++)
 			if (counts[kind] > 0)
 				printf(" %s %d", kinds[kind], counts[kind]);
 		printf("\n");
