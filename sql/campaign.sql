@@ -55,6 +55,11 @@ CREATE FUNCTION mktg.cancel_campaign(campaign bigint, tenant bigint DEFAULT 1) R
     AS 'MODULE_PATHNAME', 'mktg_cancel_campaign';
 COMMENT ON FUNCTION mktg.cancel_campaign(bigint, bigint) IS 'ends a campaign for good, what waits becomes cancelled; returns the new status';
 
+CREATE FUNCTION mktg.set_delivery_limits(campaign bigint, expires_at timestamptz DEFAULT NULL, max_age interval DEFAULT NULL, max_bounce_rate numeric DEFAULT NULL, max_complaint_rate numeric DEFAULT NULL, tenant bigint DEFAULT 1) RETURNS void
+    LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
+    AS 'MODULE_PATHNAME', 'mktg_set_delivery_limits';
+COMMENT ON FUNCTION mktg.set_delivery_limits(bigint, timestamptz, interval, numeric, numeric, bigint) IS 'until when, and how long after it was queued, a campaign''s message may be sent; which shares of bounces and complaints pause the campaign';
+
 CREATE FUNCTION mktg.send(contact bigint, template text, variables jsonb DEFAULT '{}', channel text DEFAULT 'email', idempotency_key text DEFAULT NULL, sender text DEFAULT NULL, tenant bigint DEFAULT 1) RETURNS text
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_send';

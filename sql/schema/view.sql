@@ -162,3 +162,49 @@ SELECT t.tenant_id, f.name || CASE f.type WHEN 'json' THEN '.KEY' ELSE '' END AS
     OR NOT EXISTS (SELECT FROM mktg.field o WHERE o.tenant_id = t.tenant_id
                       AND lower(replace(o.name, '_', '')) = lower(replace(f.name, '_', '')));
 COMMENT ON VIEW mktg.rule_field IS 'fields that rules of a tenant may name, with the operators each has';
+
+CREATE OR REPLACE VIEW mktg.sender_status WITH (security_invoker = true) AS
+SELECT s.tenant_id, s.sender_id, s.name, s.provider::text, s.fallback::text, s.channel,
+       CASE WHEN NOT s.is_active THEN 'inactive'
+            WHEN a.resting_until > clock_timestamp() THEN 'resting'
+            WHEN d.used_today >= d.limit_today THEN 'day used up'
+            WHEN d.spent + coalesce(s.cost_per_message, 0) > s.monthly_budget THEN 'budget used up'
+            WHEN p.used_now >= p.unique_contacts THEN 'pool used up'
+            ELSE 'ready' END AS state,
+       d.used_today, d.limit_today, s.daily_limit, s.warmup, s.warmup_start, s.rate_per_second,
+       d.spent AS spent_this_month, s.monthly_budget, s.cost_per_message,
+       p.name AS pool, p.used_now AS pool_contacts, p.unique_contacts AS pool_limit,
+       s.quiet_from, s.quiet_until, s.weekdays,
+       CASE WHEN a.resting_until > clock_timestamp() THEN a.resting_until END AS resting_until,
+       CASE WHEN a.resting_until > clock_timestamp() THEN a.rest_reason END AS rest_reason,
+       s.max_attempts, s.on_doubt, s.is_active, s.from_address, s.from_name, s.reply_to
+  FROM mktg.sender s
+  JOIN mktg.tenant n ON n.tenant_id = s.tenant_id
+  LEFT JOIN mktg.sender_state a ON a.tenant_id = s.tenant_id AND a.sender_id = s.sender_id
+ CROSS JOIN LATERAL (SELECT (mktg.clock() AT TIME ZONE n.time_zone)::date AS today) t
+ CROSS JOIN LATERAL (SELECT CASE a.day WHEN t.today THEN a.used ELSE 0 END AS used_today,
+                            least(s.daily_limit, CASE WHEN t.today - s.warmup_start < cardinality(s.warmup)
+                                                      THEN s.warmup[greatest(t.today - s.warmup_start, 0) + 1] END) AS limit_today,
+                            CASE a.month WHEN date_trunc('month', t.today)::date THEN a.spent ELSE 0 END AS spent) d
+  LEFT JOIN LATERAL (SELECT p.name, p.unique_contacts,
+                            (SELECT count(*) FROM mktg.pool_contact c WHERE c.tenant_id = p.tenant_id AND c.pool_id = p.pool_id
+                                AND c.at > mktg.clock() - interval '24 hours') AS used_now
+                       FROM mktg.sender_pool p WHERE p.tenant_id = s.tenant_id AND p.pool_id = s.pool_id) p ON true;
+COMMENT ON VIEW mktg.sender_status IS 'one row a sender: what it is, whether it can send now, what it has used of its caps';
+
+CREATE OR REPLACE VIEW mktg.delivery_progress WITH (security_invoker = true) AS
+SELECT c.tenant_id, c.campaign_id, c.name AS campaign_name, c.status, c.priority, n.queued AS remaining,
+       n.total - n.pending - n.queued AS ended,
+       round(r.ended / r.seconds, 1) AS per_second,
+       clock_timestamp() + n.queued / nullif(r.ended / r.seconds, 0) * interval '1 second' AS estimated_end,
+       (SELECT min(o.due) FROM mktg.outbox o
+         WHERE o.tenant_id = c.tenant_id AND o.campaign_id = c.campaign_id AND o.lease IS NULL) AS next_due
+  FROM mktg.campaign c
+  JOIN (SELECT tenant_id, campaign_id, sum(total)::bigint AS total, sum(pending)::bigint AS pending, sum(queued)::bigint AS queued
+          FROM mktg._campaign_count GROUP BY tenant_id, campaign_id HAVING sum(queued) > 0) n
+    ON n.tenant_id = c.tenant_id AND n.campaign_id = c.campaign_id
+ CROSS JOIN LATERAL (SELECT coalesce(sum(r.ended), 0) AS ended,
+                            greatest(extract(epoch FROM clock_timestamp() - min(r.minute)), 1) AS seconds
+                       FROM mktg.delivery_rate r WHERE r.tenant_id = c.tenant_id AND r.campaign_id = c.campaign_id
+                        AND r.minute > clock_timestamp() - interval '5 minutes') r;
+COMMENT ON VIEW mktg.delivery_progress IS 'one row a campaign with messages in the queue: how many, how fast they go, when they will be through at this rate';

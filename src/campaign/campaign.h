@@ -58,7 +58,10 @@ extern void mktg_refuse_other_channel(const char *kind, const char *name,
 /* a plan longer than a century is a mistake */
 #define MKTG_MAX_PLAN_DAYS	36525
 
-/* Serialises planning and dispatch under a sender; gives its daily limit, 0 for none. */
+/*
+ * Serialises planning and dispatch under a sender; gives its daily limit, 0 for
+ * none, INT32_MAX where only its warm-up limits it.
+ */
 extern int32 mktg_lock_sender(int64 sender, int64 tenant);
 
 /*
@@ -77,6 +80,11 @@ extern void mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int
 
 /* Ends the campaigns of a tenant (0: all) that have nothing left to send. */
 extern void mktg_complete_campaigns(int64 tenant, TimestampTz now);
+
+/* ---- limits.c ---- */
+
+/* Pauses campaigns whose bounces or complaints pass their limits; gives their number. */
+extern uint64 mktg_pause_over_limits(void);
 
 /* ---- message.c ---- */
 

@@ -117,7 +117,7 @@ mktg_process_daily(PG_FUNCTION_ARGS)
 static void
 make_good_missed_days(DateADT today, int64 tenant)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT s.sender_id, coalesce(s.daily_limit, 0), EXISTS (SELECT FROM mktg.campaign c"
+	static MktgQuery query = MKTG_QUERY("SELECT s.sender_id, EXISTS (SELECT FROM mktg.campaign c"
 										"  JOIN mktg.send_schedule p ON p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id"
 										"  WHERE c.tenant_id = s.tenant_id AND c.sender_id = s.sender_id AND c.status = 'active'"
 										"   AND p.send_date < $2 AND (p.status = 'planned' OR p.queued > 0 AND EXISTS"
@@ -132,15 +132,13 @@ make_good_missed_days(DateADT today, int64 tenant)
 	for (uint64 i = 0; i < count; i++)
 	{
 		int64		sender;
-		int32		limit;
 
 		SPI_tuptable = senders;
-		if (!mktg_bool_at(i, 3))
+		if (!mktg_bool_at(i, 2))
 			continue;
 		sender = mktg_int64_at(i, 1);
-		limit = mktg_int32_at(i, 2);
 		mktg_recall_overdue(sender, 0, today, tenant);
-		mktg_plan_sender(sender, limit, 0, today, tenant);
+		mktg_plan_sender(sender, mktg_lock_sender(sender, tenant), 0, today, tenant);
 	}
 }
 

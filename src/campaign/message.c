@@ -31,6 +31,8 @@ static const char *const reported_events[] = {"opened", "clicked", "converted", 
 
 static void key_argument(FunctionCallInfo fcinfo, int n, int64 tenant, MktgMessageKey *key);
 static bool is_one_of(const char *word, const char *const *list, int n);
+static bool apply_complaint(const MktgMessageKey *key, TimestampTz at);
+static void withdraw_consent(const MktgMessageKey *key);
 static bool apply_event(const MktgMessageKey *key, const char *event, TimestampTz at);
 static uint64 apply_one(const MktgMessageKey *key, const char *status, TimestampTz at, MktgArg reason);
 static char *new_ref(FunctionCallInfo fcinfo, int n);
@@ -159,7 +161,7 @@ apply_one(const MktgMessageKey *key, const char *status, TimestampTz at, MktgArg
  *
  * Statuses sent, delivered, read, failed, bounced move the message; opened,
  * clicked, converted and unsubscribed are times, and the last also withdraws
- * consent.  Errors: MK017 unknown message, MK018 unknown status.
+ * consent.  Complained suppresses the address besides.  Errors: MK017 unknown message, MK018 unknown status.
  */
 Datum
 mktg_record_status(PG_FUNCTION_ARGS)
@@ -174,11 +176,15 @@ mktg_record_status(PG_FUNCTION_ARGS)
 	key_argument(fcinfo, 0, tenant, &key);
 	if (is_one_of(status, reported_states, lengthof(reported_states)))
 		applied = apply_one(&key, status, at, MKTG_FCARG(3)) > 0;
+	else if (strcmp(status, "complained") == 0)
+		applied = apply_complaint(&key, at);
 	else if (is_one_of(status, reported_events, lengthof(reported_events)))
 		applied = apply_event(&key, status, at);
 	else
 		refuse_unknown_status(status, "Statuses are sent, delivered, read, failed, bounced; "
-							  "events are opened, clicked, converted, unsubscribed.");
+							  "events are opened, clicked, converted, unsubscribed, complained.");
+	if (applied && (strcmp(status, "bounced") == 0 || strcmp(status, "complained") == 0))
+		(void) mktg_pause_over_limits();
 	mktg_end();
 	PG_RETURN_BOOL(applied);
 }
@@ -200,16 +206,49 @@ apply_event(const MktgMessageKey *key, const char *event, TimestampTz at)
 										"  AND CASE $5 WHEN 'opened' THEN opened_at WHEN 'clicked' THEN clicked_at"
 										"   WHEN 'converted' THEN converted_at ELSE unsubscribed_at END IS NULL",
 										INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
+	if (mktg_call(&query, MKTG_INT64(key->tenant_id), MKTG_INT64(key->campaign_id), MKTG_INT64(key->contact_id),
+				  MKTG_TEXT(key->ref), MKTG_TEXT(event), MKTG_TIME(at)) == 0)
+		return false;
+	if (strcmp(event, "unsubscribed") == 0)
+		withdraw_consent(key);
+	return true;
+}
+
+static void
+withdraw_consent(const MktgMessageKey *key)
+{
 	static MktgQuery withdraw = MKTG_QUERY("SELECT mktg.unsubscribe($2, channel, NULL, 'reported by provider', $1)"
 										   " FROM mktg.campaign WHERE tenant_id = $1 AND campaign_id = $3"
 										   "  AND EXISTS (SELECT FROM mktg.contact WHERE tenant_id = $1 AND contact_id = $2)",
 										   INT8OID, INT8OID, INT8OID);
 
-	if (mktg_call(&query, MKTG_INT64(key->tenant_id), MKTG_INT64(key->campaign_id), MKTG_INT64(key->contact_id),
-				  MKTG_TEXT(key->ref), MKTG_TEXT(event), MKTG_TIME(at)) == 0)
+	mktg_call(&withdraw, MKTG_INT64(key->tenant_id), MKTG_INT64(key->contact_id), MKTG_INT64(key->campaign_id));
+}
+
+/* Who calls a message spam wants no other, on this address or, as a contact, on this channel. */
+static bool
+apply_complaint(const MktgMessageKey *key, TimestampTz at)
+{
+	static MktgQuery query = MKTG_QUERY("INSERT INTO mktg.complaint (tenant_id, campaign_id, contact_id, ref, at)"
+										" SELECT tenant_id, campaign_id, contact_id, ref, $5 FROM mktg.message"
+										"  WHERE tenant_id = $1 AND campaign_id = $2 AND contact_id = $3 AND ref = $4"
+										"   AND status NOT IN ('pending', 'skipped', 'cancelled') ON CONFLICT DO NOTHING",
+										INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID);
+	static MktgQuery suppress = MKTG_QUERY("INSERT INTO mktg.suppression (tenant_id, channel, address_hash, reason, at)"
+										   " SELECT m.tenant_id, c.channel, mktg.address_hash(m.address), 'complaint', $5"
+										   "  FROM mktg.message m JOIN mktg.campaign c ON c.tenant_id = m.tenant_id AND c.campaign_id = m.campaign_id"
+										   "  WHERE m.tenant_id = $1 AND m.campaign_id = $2 AND m.contact_id = $3 AND m.ref = $4"
+										   "   AND m.address IS NOT NULL ON CONFLICT DO NOTHING",
+										   INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID);
+	MktgArg		args[] = {
+		MKTG_INT64(key->tenant_id), MKTG_INT64(key->campaign_id), MKTG_INT64(key->contact_id),
+		MKTG_TEXT(key->ref), MKTG_TIME(at)
+	};
+
+	if (mktg_run(&query, args) == 0)
 		return false;
-	if (strcmp(event, "unsubscribed") == 0)
-		mktg_call(&withdraw, MKTG_INT64(key->tenant_id), MKTG_INT64(key->contact_id), MKTG_INT64(key->campaign_id));
+	mktg_run(&suppress, args);
+	withdraw_consent(key);
 	return true;
 }
 

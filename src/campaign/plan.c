@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 
 #include "base/base.h"
 #include "campaign/campaign.h"
@@ -40,6 +41,9 @@ typedef struct Rest
 typedef struct Days
 {
 	int32		limit;			/* 0: none */
+	int			nwarmup;
+	Datum	   *warmup;			/* limits of the days from warmup_start on */
+	int			warmup_start;
 	int			count;
 	int32	   *left;
 } Days;
@@ -48,14 +52,19 @@ static const Oid plan_types[] = {INT8OID, INT8OID, DATEOID, INT4OID, INT4OID, IN
 
 static Rest *load_rests(int64 sender, int64 campaign, DateADT today, int64 tenant, int *count);
 static void lay(const Rest *rest, DateADT today, int64 tenant, Days *days, MktgColumns *plan);
+static void load_warmup(Days *days, int64 sender, DateADT today, int64 tenant);
+static int32 limit_of(const Days *days, int day);
 static int32 *day_left(Days *days, int day);
 static void store(const Rest *rests, int count, const MktgColumns *plan, int64 tenant);
 
 int32
 mktg_lock_sender(int64 sender, int64 tenant)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT daily_limit FROM mktg.sender"
-										" WHERE tenant_id = $1 AND sender_id = $2 FOR NO KEY UPDATE",
+	/* a pool's contacts of 24 hours are planned as a day's; the claim counts them exactly */
+	static MktgQuery query = MKTG_QUERY("SELECT coalesce(least(s.daily_limit, (SELECT p.unique_contacts FROM mktg.sender_pool p"
+										"   WHERE p.tenant_id = s.tenant_id AND p.pool_id = s.pool_id)),"
+										"  CASE WHEN s.warmup IS NOT NULL THEN 2147483647 END)"
+										" FROM mktg.sender s WHERE s.tenant_id = $1 AND s.sender_id = $2 FOR NO KEY UPDATE OF s",
 										INT8OID, INT8OID);
 
 	return mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender)) == 0 ? 0 : mktg_int32_at(0, 1);
@@ -69,6 +78,7 @@ mktg_plan_sender(int64 sender, int32 sender_limit, int64 campaign, DateADT today
 	Rest	   *rests;
 	int			count;
 
+	load_warmup(&days, sender, today, tenant);
 	rests = load_rests(sender, sender_limit > 0 ? 0 : campaign, today, tenant, &count);
 	for (int i = 0; i < count && sender_limit > 0; i++)
 		*day_left(&days, 0) = Max(*day_left(&days, 0) - rests[i].used_today, 0);
@@ -150,6 +160,29 @@ lay(const Rest *rest, DateADT today, int64 tenant, Days *days, MktgColumns *plan
 	}
 }
 
+static void
+load_warmup(Days *days, int64 sender, DateADT today, int64 tenant)
+{
+	static MktgQuery query = MKTG_QUERY("SELECT warmup, warmup_start FROM mktg.sender"
+										" WHERE tenant_id = $1 AND sender_id = $2 AND warmup IS NOT NULL",
+										INT8OID, INT8OID);
+	bool		isnull;
+
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(sender)) == 0)
+		return;
+	days->warmup_start = mktg_int32_at(0, 2) - today;
+	deconstruct_array(DatumGetArrayTypePCopy(mktg_value_at(0, 1, &isnull)), INT4OID, sizeof(int32), true, TYPALIGN_INT,
+					  &days->warmup, NULL, &days->nwarmup);
+}
+
+static int32
+limit_of(const Days *days, int day)
+{
+	int			step = Max(day - days->warmup_start, 0);
+
+	return step < days->nwarmup ? Min(days->limit, DatumGetInt32(days->warmup[step])) : days->limit;
+}
+
 static int32 *
 day_left(Days *days, int day)
 {
@@ -160,7 +193,7 @@ day_left(Days *days, int day)
 		days->left = days->left == NULL ? palloc(count * sizeof(int32)) :
 			repalloc(days->left, count * sizeof(int32));
 		for (int i = days->count; i < count; i++)
-			days->left[i] = days->limit;
+			days->left[i] = limit_of(days, i);
 		days->count = count;
 	}
 	return &days->left[day];
@@ -204,7 +237,7 @@ mktg_recall_overdue(int64 sender, int64 campaign, DateADT today, int64 tenant)
 		"   JOIN mktg.message m ON m.tenant_id = o.tenant_id AND m.campaign_id = o.campaign_id"
 		"    AND m.contact_id = o.contact_id AND m.ref = o.ref"
 		"  WHERE c.tenant_id = $1 AND c.sender_id = $2 AND ($4 = 0 OR c.campaign_id = $4) AND c.status = 'active'"
-		"    AND coalesce(c.daily_send_limit, s.daily_limit) IS NOT NULL"
+		"    AND (coalesce(c.daily_send_limit, s.daily_limit) IS NOT NULL OR s.warmup IS NOT NULL OR s.pool_id IS NOT NULL)"
 		"    AND o.lease IS NULL AND o.attempt = 0"
 		"    AND m.position IS NOT NULL AND m.status = 'queued' AND m.send_day < $3"
 		"  FOR UPDATE OF o, m SKIP LOCKED),"

@@ -162,7 +162,7 @@ day_text(DateADT day)
 Datum
 mktg_pause_campaign(PG_FUNCTION_ARGS)
 {
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'paused'"
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'paused', pause_reason = NULL"
 										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
 	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
 	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");
@@ -187,7 +187,7 @@ mktg_resume_campaign(PG_FUNCTION_ARGS)
 {
 	static MktgQuery sender_query = MKTG_QUERY("SELECT coalesce(sender_id, 0) FROM mktg.campaign"
 											   " WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'active'"
+	static MktgQuery query = MKTG_QUERY("UPDATE mktg.campaign SET status = 'active', pause_reason = NULL"
 										" WHERE tenant_id = $1 AND campaign_id = $2", INT8OID, INT8OID);
 	int64		id = mktg_int64_argument(fcinfo, 0, "campaign");
 	int64		tenant = mktg_int64_argument(fcinfo, 1, "tenant");

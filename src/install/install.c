@@ -52,7 +52,8 @@ static const char sandbox_sql[] =
 static const char *const tables[] = {
 	"segment_due", "segment_change", "segment_bitmap", "segment", "rule_alias", "field", "source",
 	"rfm_score", "cart", "event", "purchase", "campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
-	"provider_failure", "outbox", "sender_state", "sender", "template_version",
+	"provider_failure", "delivery_rate", "complaint", "contact_send", "frequency_cap", "pool_contact", "outbox", "sender_state", "sender",
+	"sender_pool", "template_version",
 	"template", "suppression", "consent_log", "consent", "contact_claim", "contact",
 	"tenant", "delivery_arming", "schema_version"
 };
@@ -60,7 +61,7 @@ static const char *const tables[] = {
 /* most go along with their tables */
 static const char *const views[] = {
 	"_campaign_count", "campaign_list", "campaign_daily", "send_calendar",
-	"recipient", "failed_sends", "in_doubt",
+	"recipient", "failed_sends", "in_doubt", "sender_status", "delivery_progress",
 	"contact_lifecycle", "segment_list", "segment_member", "rule_operator", "rule_field"
 };
 

@@ -40,11 +40,16 @@ mktg_maintain(PG_FUNCTION_ARGS)
 												  " WHERE minute < $1 - interval '30 days'", TIMESTAMPTZOID);
 	static MktgQuery forget_sandbox = MKTG_QUERY("DELETE FROM mktg.sandbox_message"
 												 " WHERE sent_at < $1 - interval '30 days'", TIMESTAMPTZOID);
+	static MktgQuery forget_sends = MKTG_QUERY("DELETE FROM mktg.contact_send s WHERE s.at <= $1 - coalesce((SELECT max(f.per)"
+											   " FROM mktg.frequency_cap f WHERE f.tenant_id = s.tenant_id), '0')", TIMESTAMPTZOID);
+	static MktgQuery forget_rates = MKTG_QUERY("DELETE FROM mktg.delivery_rate WHERE minute < clock_timestamp() - interval '1 day'");
 	MktgArg		now = MKTG_TIME(mktg_now());
 
 	mktg_begin();
 	mktg_run(&forget_failures, &now);
 	mktg_run(&forget_sandbox, &now);
+	mktg_run(&forget_sends, &now);
+	mktg_run(&forget_rates, NULL);
 	mktg_make_partitions(mktg_now());
 	/* last: a session whose counters it folds waits for our end */
 	mktg_fold_stats();

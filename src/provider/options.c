@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * options.c
- *		Providers as foreign servers: their options, credentials and senders.
+ *		Providers as foreign servers: their options and credentials.
  *
  * A provider is a foreign server of the wrapper mktg_provider, which has no
  * handler: nothing can be selected from it.  Options of a server are for all
@@ -16,8 +16,6 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
-
-#include <math.h>
 
 #include "access/htup_details.h"
 #include "access/reloptions.h"
@@ -43,31 +41,11 @@
 #define MAX_SETTINGS	64
 #define WHY_SIZE		256
 
-static const char set_sender_sql[] =
-"INSERT INTO mktg.sender AS s (tenant_id, name, provider, channel, from_address, from_name,"
-"   reply_to, daily_limit, rate_per_second, max_attempts, on_doubt, is_active)"
-" VALUES ($1, $2, $3::pg_catalog.name, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-" ON CONFLICT (tenant_id, name) DO UPDATE SET"
-"   provider = EXCLUDED.provider, channel = EXCLUDED.channel,"
-"   from_address = EXCLUDED.from_address, from_name = EXCLUDED.from_name,"
-"   reply_to = EXCLUDED.reply_to, daily_limit = EXCLUDED.daily_limit,"
-"   rate_per_second = EXCLUDED.rate_per_second, max_attempts = EXCLUDED.max_attempts,"
-"   on_doubt = EXCLUDED.on_doubt, is_active = EXCLUDED.is_active"
-" RETURNING s.sender_id";
-
-/* arguments of mktg.set_sender, as they stand in its declaration */
-enum
-{
-	ARG_NAME, ARG_PROVIDER, ARG_CHANNEL, ARG_FROM_ADDRESS, ARG_FROM_NAME, ARG_REPLY_TO,
-	ARG_DAILY_LIMIT, ARG_RATE, ARG_MAX_ATTEMPTS, ARG_ON_DOUBT, ARG_IS_ACTIVE, ARG_TENANT
-};
-
 static void validate_server(List *options);
 static void validate_mapping(List *options);
 
 PG_FUNCTION_INFO_V1(mktg_provider_validator);
 PG_FUNCTION_INFO_V1(mktg_set_credential);
-PG_FUNCTION_INFO_V1(mktg_set_sender);
 
 /* ---- the validator ---- */
 
@@ -396,6 +374,12 @@ open_with_credentials(const MktgDriver *driver, List *server_options, List *mapp
 	return provider;
 }
 
+const MktgDriver *
+mktg_provider_driver(const char *server)
+{
+	return driver_option(require_provider(server)->options);
+}
+
 MktgProvider *
 mktg_provider_open_server(Oid server_oid, char *why, size_t why_size)
 {
@@ -524,135 +508,4 @@ mktg_set_credential(PG_FUNCTION_ARGS)
 	(void) require_secret(driver_option(server->options), name, value);
 	write_mapping(server, name, value);
 	PG_RETURN_VOID();
-}
-
-/* ---- senders ---- */
-
-static char *
-optional_text(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-/* The normal form of an e-mail address; an error if it is none. */
-static char *
-mailbox(const char *what, const char *address)
-{
-	char		normal[MKTG_ADDRESS_BUFFER];
-
-	if (mktg_email_normalize(address, strlen(address), normal) != MKTG_ADDRESS_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_INVALID_ADDRESS),
-				 errmsg("%s is not an e-mail address", what),
-				 errhint("Write it as name@domain, without a display name.")));
-	return pstrdup(normal);
-}
-
-static void
-require_header_safe(const char *what, const char *text)
-{
-	if (text == NULL || mktg_header_safe(text, strlen(text)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_MKTG_INVALID_VALUE),
-			 errmsg("%s must not hold line breaks or other control characters", what),
-			 errhint("It becomes part of a header line; write it in one line.")));
-}
-
-/*
- * Who the sender is for a driver.  What does not look like mail is left as it
- * is: a phone number, an id a provider gave out, or a name.
- */
-static void
-check_identity(const MktgDriver *driver, const char *channel, char **from_address,
-			   const char *from_name, char **reply_to)
-{
-	bool		mail = strcmp(driver->name, "smtp") == 0 ||
-		(channel != NULL && strcmp(channel, "email") == 0);
-
-	if (*from_address == NULL && strcmp(driver->name, "smtp") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_INVALID_ADDRESS),
-				 errmsg("a sender of an SMTP provider needs from_address"),
-				 errhint("Give the e-mail address its messages come from.")));
-	require_header_safe("from_address", *from_address);
-	require_header_safe("from_name", from_name);
-	if (*from_address != NULL && (mail || strchr(*from_address, '@') != NULL))
-		*from_address = mailbox("from_address", *from_address);
-	if (*reply_to != NULL)
-		*reply_to = mailbox("reply_to", *reply_to);
-}
-
-static void
-check_caps(FunctionCallInfo fcinfo)
-{
-	if (!PG_ARGISNULL(ARG_DAILY_LIMIT))
-		mktg_require_limit("daily_limit", PG_GETARG_INT32(ARG_DAILY_LIMIT));
-	if (!PG_ARGISNULL(ARG_RATE))
-	{
-		double		rate = PG_GETARG_FLOAT8(ARG_RATE);
-
-		if (!(rate > 0) || isinf(rate))
-			ereport(ERROR,
-					(errcode(ERRCODE_MKTG_INVALID_LIMIT),
-					 errmsg("rate_per_second must be greater than 0"),
-					 errdetail("The value given is %g.", rate),
-					 errhint("Leave it NULL for no limit.")));
-	}
-	if (PG_ARGISNULL(ARG_MAX_ATTEMPTS) ||
-		PG_GETARG_INT32(ARG_MAX_ATTEMPTS) < 1 || PG_GETARG_INT32(ARG_MAX_ATTEMPTS) > 100)
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_INVALID_LIMIT),
-				 errmsg("max_attempts must be from 1 to 100"),
-				 errhint("Leave it out for 8.")));
-}
-
-/*
- * SQL: mktg.set_sender(name text, provider text, channel text, from_address text,
- *		from_name text, reply_to text, daily_limit integer, rate_per_second
- *		double precision, max_attempts integer, on_doubt text, is_active boolean,
- *		tenant bigint) returns bigint
- *
- * Creates the sender, or gives the one of that name all these values.
- * Errors: MK010 tenant, MK012 channel, MK016 provider, MK020 name, MK021 limits,
- * MK022 addresses, MK024 from_name or on_doubt.
- */
-Datum
-mktg_set_sender(PG_FUNCTION_ARGS)
-{
-	static MktgQuery query = MKTG_QUERY(set_sender_sql, INT8OID, TEXTOID, TEXTOID, TEXTOID,
-										TEXTOID, TEXTOID, TEXTOID, INT4OID, FLOAT8OID, INT4OID,
-										TEXTOID, BOOLOID);
-	char	   *name = mktg_text_argument(fcinfo, ARG_NAME, "name");
-	char	   *provider = mktg_text_argument(fcinfo, ARG_PROVIDER, "provider");
-	char	   *channel = optional_text(fcinfo, ARG_CHANNEL);
-	char	   *from_address = optional_text(fcinfo, ARG_FROM_ADDRESS);
-	char	   *from_name = optional_text(fcinfo, ARG_FROM_NAME);
-	char	   *reply_to = optional_text(fcinfo, ARG_REPLY_TO);
-	char	   *on_doubt = optional_text(fcinfo, ARG_ON_DOUBT);
-	int64		tenant = mktg_int64_argument(fcinfo, ARG_TENANT, "tenant");
-	int64		sender;
-
-	mktg_begin();
-	mktg_require_tenant(tenant);
-	mktg_require_name("sender", name);
-	if (channel != NULL)
-		mktg_require_channel(channel);
-	check_identity(driver_option(require_provider(provider)->options), channel,
-				   &from_address, from_name, &reply_to);
-	check_caps(fcinfo);
-	if (on_doubt != NULL && strcmp(on_doubt, "hold") != 0 && strcmp(on_doubt, "retry") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_MKTG_INVALID_VALUE),
-				 errmsg("on_doubt \"%s\" does not exist", on_doubt),
-				 errhint("It is hold, retry, or NULL, which leaves it to the campaign's type.")));
-
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_TEXT(provider), MKTG_TEXT(channel),
-			  MKTG_TEXT(from_address), MKTG_TEXT(from_name), MKTG_TEXT(reply_to),
-			  MKTG_FCARG(ARG_DAILY_LIMIT), MKTG_FCARG(ARG_RATE), MKTG_FCARG(ARG_MAX_ATTEMPTS),
-			  MKTG_TEXT(on_doubt),
-			  MKTG_ARG(BoolGetDatum(PG_ARGISNULL(ARG_IS_ACTIVE) || PG_GETARG_BOOL(ARG_IS_ACTIVE))));
-	sender = mktg_int64_at(0, 1);
-	mktg_end();
-	PG_RETURN_INT64(sender);
 }

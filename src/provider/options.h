@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * options.h
- *		Providers as foreign servers: for the worker.
+ *		Providers as foreign servers: for senders and for the worker.
  *
  * IDENTIFICATION
  *		src/provider/options.h
@@ -14,6 +14,9 @@
 #include "postgres.h"
 
 #include "provider/provider.h"
+
+/* The driver of a foreign server; an error (MK016) if it is no provider. */
+extern const MktgDriver *mktg_provider_driver(const char *server);
 
 /*
  * Opens the provider that a foreign server of wrapper mktg_provider describes:

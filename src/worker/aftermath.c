@@ -24,6 +24,7 @@
 static const Oid failure_types[] = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 static const Oid refund_types[] = {INT8OID, INT8OID, DATEOID};
+static const Oid rest_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID};
 static const Oid sandbox_types[] = {
 	INT8OID, INT8OID, INT8OID, TEXTOID, INT2OID, TEXTOID, TEXTOID, TEXTOID,
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID
@@ -36,6 +37,8 @@ mktg_aftermath_begin(Aftermath *aftermath)
 	aftermath->suppressions = (MktgColumns) MKTG_COLUMNS(suppression_types);
 	aftermath->sandbox = (MktgColumns) MKTG_COLUMNS(sandbox_types);
 	aftermath->refunds = (MktgColumns) MKTG_COLUMNS(refund_types);
+	aftermath->rests = (MktgColumns) MKTG_COLUMNS(rest_types);
+	aftermath->untouched = (MktgColumns) MKTG_COLUMNS(mktg_untouch_types);
 }
 
 void
@@ -99,8 +102,29 @@ mktg_aftermath_refund(Aftermath *aftermath, const Slot *slot)
 {
 	mktg_columns_add(&aftermath->refunds, (MktgArg[])
 					 {
-						 MKTG_INT64(slot->sender->key.tenant_id), MKTG_INT64(slot->sender->key.sender_id),
+						 MKTG_INT64(slot->way->key.tenant_id), MKTG_INT64(slot->way->key.sender_id),
 						 MKTG_DATE(slot->day)
+					 });
+}
+
+void
+mktg_aftermath_rest(Aftermath *aftermath, const MktgWay *way)
+{
+	mktg_columns_add(&aftermath->rests, (MktgArg[])
+					 {
+						 MKTG_INT64(way->key.tenant_id), MKTG_INT64(way->key.sender_id),
+						 way->not_before == 0 ? MKTG_NULL : MKTG_TIME(way->not_before),
+						 MKTG_TEXT(way->not_before == 0 ? NULL : way->why)
+					 });
+}
+
+void
+mktg_aftermath_untouch(Aftermath *aftermath, const Slot *slot)
+{
+	mktg_columns_add(&aftermath->untouched, (MktgArg[])
+					 {
+						 MKTG_INT64(slot->delivery.tenant_id), MKTG_INT64(slot->delivery.campaign_id),
+						 MKTG_INT64(slot->delivery.contact_id), MKTG_TEXT(slot->delivery.ref)
 					 });
 }
 
@@ -129,16 +153,27 @@ mktg_aftermath_store(const Aftermath *aftermath)
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
 	static MktgQuery refund_query = MKTG_QUERY(
-		"UPDATE mktg.sender_state s SET used = greatest(s.used - r.n, 0)"
+		"UPDATE mktg.sender_state s SET used = CASE s.day WHEN r.day THEN greatest(s.used - r.n, 0) ELSE s.used END,"
+		"   spent = CASE s.month WHEN date_trunc('month', r.day)::date THEN greatest(s.spent - r.n * coalesce(d.cost_per_message, 0), 0)"
+		"    ELSE s.spent END"
 		"  FROM (SELECT tenant_id, sender_id, day, count(*)::integer AS n FROM unnest($1, $2, $3)"
 		"   AS u (tenant_id, sender_id, day) GROUP BY 1, 2, 3) r"
-		"  WHERE s.tenant_id = r.tenant_id AND s.sender_id = r.sender_id AND s.day = r.day",
+		"  JOIN mktg.sender d ON d.tenant_id = r.tenant_id AND d.sender_id = r.sender_id"
+		"  WHERE s.tenant_id = r.tenant_id AND s.sender_id = r.sender_id",
 		INT8ARRAYOID, INT8ARRAYOID, DATEARRAYOID);
+	static MktgQuery rest_query = MKTG_QUERY(
+		"INSERT INTO mktg.sender_state AS s (tenant_id, sender_id, day, tokens_at, resting_until, rest_reason)"
+		" SELECT tenant_id, sender_id, '-infinity', clock_timestamp(), until, reason"
+		"  FROM unnest($1, $2, $3, $4) AS u (tenant_id, sender_id, until, reason) ORDER BY 1, 2"
+		" ON CONFLICT (tenant_id, sender_id) DO UPDATE SET resting_until = excluded.resting_until, rest_reason = excluded.rest_reason",
+		INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
 
 	mktg_run_columns(&failure_query, &aftermath->failures);
 	mktg_run_columns(&suppression_query, &aftermath->suppressions);
 	mktg_run_columns(&sandbox_query, &aftermath->sandbox);
 	mktg_run_columns(&refund_query, &aftermath->refunds);
+	mktg_run_columns(&rest_query, &aftermath->rests);
+	mktg_frequency_forget(&aftermath->untouched);
 }
 
 uint64

@@ -4,13 +4,15 @@
  *		Leases messages from the queue.
  *
  * The attempt is counted and committed before any byte leaves.  Campaign
- * status, consent and suppression are read in the statement that leases, so
- * a pause or an unsubscribe committed before it always wins.  A sender's caps
- * are kept in one row that every claim locks, so they hold for any number of
- * workers and over restarts.  A day's limit counts first attempts; a retry is
- * free, for its contact has been counted.
+ * status, consent and suppression are read in the statement that locks the
+ * rows, so a pause or an unsubscribe committed before it always wins.  Caps are
+ * kept in rows that every claim locks first (sender/allowance.c,
+ * sender/frequency.c), so they hold for any number of workers.
  *
- * What is sent is what RETURNING says was leased, and nothing else.
+ * One statement locks rows and brings what is known of them; what becomes of
+ * each is decided here; one statement for each decision carries it out.  What
+ * has to wait for an hour or for a contact's sake is put off to the time it can
+ * go, so that it stands in nobody's way.
  *
  * Rows are taken lane by lane, a lane being a running campaign: those of a
  * paused campaign cost nothing, however many wait.
@@ -22,39 +24,47 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 
 #include "base/base.h"
+#include "base/zone.h"
 #include "campaign/campaign.h"
 #include "worker/claim.h"
 
 /* Rows of lane "l" that wait and are due, suspects or others. */
-#define WAITING_ROWS	"SELECT o.ctid AS tid, o.contact_id, o.ref, o.due FROM mktg.outbox o" \
+#define WAITING_ROWS	"SELECT o.ctid AS tid, o.contact_id, o.ref, o.due, o.attempt FROM mktg.outbox o" \
 	" WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL" \
-	" AND o.due <= $6 AND (o.deaths > 0) = $9"
+	" AND o.due <= $6 AND (o.deaths > 0) = $7"
 
-/* What a sender may still take, and has taken in this claim. */
-typedef struct Allowance
+/* What is to become of the rows looked at. */
+typedef struct Decisions
 {
-	const MktgLane *lane;		/* any lane of the sender */
-	int32		used;
-	double		tokens;
-	int			left;			/* rows, by the rate */
-	int			first_left;		/* first attempts, by the day's limit */
-	int			first_attempts;
-	int			attempts;
-} Allowance;
+	MktgColumns dropped;		/* tid, reason */
+	MktgColumns deferred;		/* tid, time */
+	Datum	   *leased;			/* tids */
+	int			ntouches;
+	MktgTouch  *touches;		/* of the frequency caps */
+	uint64	   *touch_rows;
+} Decisions;
+
+/* A contact that a message is on its way to. */
+typedef struct ContactKey
+{
+	int64		tenant_id;
+	int64		contact_id;
+} ContactKey;
 
 static void read_lane(MktgLane *lane, uint64 row);
 static void rotate_equals(MktgClaim *claim, uint32 rotation);
-static bool limited(const MktgLane *lane);
-static Allowance *find_allowance(Allowance *list, int n, const MktgLane *lane);
-static Allowance *lock_allowances(MktgClaim *claim, int *count);
-static void load_allowance(Allowance *allowance, MktgClaim *claim);
-static void spend_allowances(MktgClaim *claim, Allowance *list, int n);
+static void look_at_rows(MktgClaim *claim, int most, bool suspect);
+static void lock_caps(MktgClaim *claim, MktgAllowances *allowances);
+static void limit_lane(MktgClaim *claim, MktgLane *lane, MktgAllowance *allowance);
+static void decide(MktgClaim *claim, const MktgAllowances *allowances, Decisions *decisions);
+static void ask_frequency(MktgClaim *claim, Decisions *decisions, bool *settled);
+static void lease(MktgClaim *claim, MktgAllowances *allowances, Decisions *decisions, const bool *settled);
+static void carry_out(const MktgClaim *claim, int worker, const Decisions *decisions);
 #ifdef MKTG_PLANT_RECORD_FIRST
 static void record_first(const MktgClaim *claim);
 #endif
@@ -65,13 +75,19 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 	static MktgQuery query = MKTG_QUERY(
 		"SELECT c.tenant_id, c.campaign_id, c.sender_id, c.template_id, t.version, c.priority, c.channel,"
 		"  c.template_data, s.name, s.provider::text, s.from_address, s.from_name, s.reply_to,"
-		"  coalesce(s.daily_limit, 0), coalesce(s.rate_per_second, 0), s.max_attempts::integer,"
+		"  coalesce(" MKTG_SQL_DAY_LIMIT("s", "n.today") ", 0), coalesce(s.rate_per_second, 0), s.max_attempts::integer,"
 		"  coalesce(s.on_doubt, CASE WHEN c.type = 'transactional' OR c.channel = 'webhook' THEN 'retry' ELSE 'hold' END) = 'hold',"
-		"  ($1 AT TIME ZONE n.time_zone)::date, o.due, u.due, coalesce(u.contact_id, 0)"
+		"  n.today, o.due, u.due, coalesce(u.contact_id, 0), c.type, s.fallback::text, a.resting_until,"
+		"  s.monthly_budget IS NOT NULL, coalesce(s.pool_id, 0), n.time_zone, s.quiet_from, s.quiet_until,"
+		"  coalesce((SELECT sum(1 << (d - 1)) FROM unnest(s.weekdays) d), 127)::integer,"
+		"  c.type <> 'transactional' AND EXISTS (SELECT FROM mktg.frequency_cap f WHERE f.tenant_id = c.tenant_id"
+		"   AND (f.channel IS NULL OR f.channel = c.channel) AND (f.type IS NULL OR f.type = c.type))"
 		" FROM mktg.campaign c"
 		" JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id AND s.is_active"
 		" JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id"
-		" JOIN mktg.tenant n ON n.tenant_id = c.tenant_id"
+		" JOIN LATERAL (SELECT n.time_zone, ($1 AT TIME ZONE n.time_zone)::date AS today FROM mktg.tenant n"
+		"   WHERE n.tenant_id = c.tenant_id) n ON true"
+		" LEFT JOIN mktg.sender_state a ON a.tenant_id = s.tenant_id AND a.sender_id = s.sender_id"
 		" LEFT JOIN unnest($2, $3, $4, $5) AS u (tenant_id, campaign_id, due, contact_id)"
 		"   ON u.tenant_id = c.tenant_id AND u.campaign_id = c.campaign_id"
 		" CROSS JOIN LATERAL (SELECT o.due FROM mktg.outbox o WHERE o.tenant_id = c.tenant_id"
@@ -140,9 +156,10 @@ read_lane(MktgLane *lane, uint64 row)
 	bool		isnull;
 	Datum		value;
 
-	lane->tenant_id = mktg_int64_at(row, 1);
+	memset(lane, 0, sizeof(*lane));
+	lane->tenant_id = lane->caps.tenant_id = mktg_int64_at(row, 1);
 	lane->campaign_id = mktg_int64_at(row, 2);
-	lane->sender_id = mktg_int64_at(row, 3);
+	lane->sender_id = lane->caps.sender_id = mktg_int64_at(row, 3);
 	lane->template_id = mktg_int64_at(row, 4);
 	lane->template_version = mktg_int32_at(row, 5);
 	lane->priority = mktg_int32_at(row, 6);
@@ -153,18 +170,31 @@ read_lane(MktgLane *lane, uint64 row)
 	lane->from_address = mktg_text_at(row, 11);
 	lane->from_name = mktg_text_at(row, 12);
 	lane->reply_to = mktg_text_at(row, 13);
-	lane->daily_limit = mktg_int32_at(row, 14);
-	value = mktg_value_at(row, 15, &isnull);
-	lane->rate = DatumGetFloat8(value);
+	lane->caps.daily_limit = mktg_int32_at(row, 14);
+	lane->caps.rate = DatumGetFloat8(mktg_value_at(row, 15, &isnull));
 	lane->max_attempts = mktg_int32_at(row, 16);
 	lane->hold = mktg_bool_at(row, 17);
-	lane->today = mktg_int32_at(row, 18);
+	lane->caps.today = mktg_int32_at(row, 18);
 	lane->due = (TimestampTz) mktg_int64_at(row, 19);
 	value = mktg_value_at(row, 20, &isnull);
 	lane->after_due = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 	lane->after_contact = mktg_int64_at(row, 21);
+	lane->type = mktg_text_at(row, 22);
+	lane->fallback = mktg_text_at(row, 23);
+	lane->resting_until = (TimestampTz) mktg_int64_at(row, 24);
+	lane->caps.budgeted = mktg_bool_at(row, 25);
+	lane->caps.pool_id = mktg_int64_at(row, 26);
+	lane->zone = mktg_find_zone(mktg_text_at(row, 27));
+	lane->hours.weekdays = MKTG_EVERY_WEEKDAY;
+	if (strcmp(lane->type, "transactional") != 0)
+	{
+		lane->hours.quiet = !mktg_null_at(row, 28);
+		lane->hours.quiet_from = mktg_int64_at(row, 28);
+		lane->hours.quiet_until = mktg_int64_at(row, 29);
+		lane->hours.weekdays = mktg_int32_at(row, 30);
+	}
+	lane->frequency_caps = mktg_bool_at(row, 31);
 	lane->room = INT_MAX;
-	lane->taken = 0;
 }
 
 /* Campaigns of one priority take turns at being first. */
@@ -187,140 +217,118 @@ rotate_equals(MktgClaim *claim, uint32 rotation)
 	claim->lanes = turned;
 }
 
-static bool
-limited(const MktgLane *lane)
-{
-	return lane->daily_limit > 0 || lane->rate > 0;
-}
+/* ---- caps ---- */
 
-static Allowance *
-find_allowance(Allowance *list, int n, const MktgLane *lane)
+/* Locks whatever limits a lane that has something to take. */
+static void
+lock_caps(MktgClaim *claim, MktgAllowances *allowances)
 {
-	for (int i = 0; i < n; i++)
-		if (list[i].lane->tenant_id == lane->tenant_id && list[i].lane->sender_id == lane->sender_id)
-			return &list[i];
-	return NULL;
-}
+	int64	   *tenants = palloc(sizeof(int64) * (claim->nlanes + 1));
+	int			ntenants = 0;
 
-/* Locks the state of every limited sender that has something to take. */
-static Allowance *
-lock_allowances(MktgClaim *claim, int *count)
-{
-	Allowance  *list = palloc0(sizeof(Allowance) * (claim->nlanes + 1));
+	for (int i = 0; i < claim->nlanes; i++)
+	{
+		const MktgLane *lane = &claim->lanes[i];
 
-	*count = 0;
+		if (lane->room <= 0)
+			continue;
+		if (mktg_is_capped(&lane->caps))
+			(void) mktg_allowances_add(allowances, &lane->caps);
+		if (lane->frequency_caps)
+			tenants[ntenants++] = lane->tenant_id;
+	}
+	mktg_frequency_lock(tenants, ntenants);
+	mktg_allowances_lock(allowances, claim->now);
 	for (int i = 0; i < claim->nlanes; i++)
 	{
 		MktgLane   *lane = &claim->lanes[i];
-		Allowance  *allowance;
+		MktgAllowance *allowance = mktg_allowances_find(allowances, lane->tenant_id, lane->sender_id);
 
 		lane->first_room = lane->room;
-		if (!limited(lane) || lane->room <= 0)
-			continue;
-		allowance = find_allowance(list, *count, lane);
-		if (allowance == NULL)
-		{
-			allowance = &list[(*count)++];
-			allowance->lane = lane;
-			load_allowance(allowance, claim);
-		}
-		/* lanes of one sender share what is left of it; without a rate each has all */
-		lane->room = Min(lane->room, allowance->left);
-		if (lane->rate > 0)
-			allowance->left -= lane->room;
-		lane->first_room = Min(lane->room, allowance->first_left);
-		allowance->first_left -= lane->first_room;
+		if (allowance != NULL && lane->room > 0)
+			limit_lane(claim, lane, allowance);
 	}
-	return list;
 }
 
 static void
-load_allowance(Allowance *allowance, MktgClaim *claim)
+come_back_at(MktgClaim *claim, TimestampTz at)
 {
-	static MktgQuery make_query = MKTG_QUERY("INSERT INTO mktg.sender_state (tenant_id, sender_id, day, tokens, tokens_at)"
-											 " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT DO NOTHING",
-											 INT8OID, INT8OID, DATEOID, FLOAT8OID);
-
-	/* tokens run on real time, whatever mktg.clock says; a second's worth may gather */
-	static MktgQuery query = MKTG_QUERY("SELECT CASE day WHEN $3 THEN used ELSE 0 END,"
-										" least(greatest($4, 1), tokens + $4 * greatest(extract(epoch FROM clock_timestamp() - tokens_at), 0)::float8)"
-										" FROM mktg.sender_state WHERE tenant_id = $1 AND sender_id = $2 FOR UPDATE",
-										INT8OID, INT8OID, DATEOID, FLOAT8OID);
-	const MktgLane *lane = allowance->lane;
-	MktgArg		args[] = {
-		MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->sender_id),
-		MKTG_DATE(lane->today), MKTG_ARG(Float8GetDatum(lane->rate))
-	};
-	bool		isnull;
-
-	if (mktg_run(&query, args) == 0)
-	{
-		mktg_run(&make_query, args);
-		mktg_run(&query, args);
-	}
-	allowance->used = mktg_int32_at(0, 1);
-	allowance->tokens = DatumGetFloat8(mktg_value_at(0, 2, &isnull));
-	allowance->left = INT_MAX;
-	allowance->first_left = lane->daily_limit > 0 ? Max(lane->daily_limit - allowance->used, 0) : INT_MAX;
-	if (lane->rate > 0)
-	{
-		allowance->left = (int) Min(floor(allowance->tokens), INT_MAX);
-		if (allowance->tokens < 1)
-		{
-			TimestampTz refilled = claim->now + (int64) ((1 - allowance->tokens) / lane->rate * USECS_PER_SEC);
-
-			if (claim->next_due == 0 || refilled < claim->next_due)
-				claim->next_due = refilled;
-		}
-	}
+	if (at != 0 && (claim->next_due == 0 || at < claim->next_due))
+		claim->next_due = at;
 }
+
+/* Lanes of one sender share what is left of it; without a rate each has all. */
+static void
+limit_lane(MktgClaim *claim, MktgLane *lane, MktgAllowance *allowance)
+{
+	lane->room = Min(lane->room, allowance->left);
+	if (lane->caps.rate > 0)
+		allowance->left -= lane->room;
+	lane->first_room = Min(lane->room, allowance->first_left);
+	allowance->first_left -= lane->first_room;
+	come_back_at(claim, allowance->refills_at);
+	if (allowance->pool != NULL && allowance->pool->left == 0)
+		come_back_at(claim, allowance->pool->frees_at);
+}
+
+/* ---- rows ---- */
 
 void
 mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
+{
+	MktgAllowances allowances = {0};
+	Decisions	decisions = {0};
+	SPITupleTable *rows;
+
+	lock_caps(claim, &allowances);
+	look_at_rows(claim, most, suspect);
+	rows = SPI_tuptable;
+	decide(claim, &allowances, &decisions);
+	carry_out(claim, worker, &decisions);
+	mktg_allowances_spend(&allowances);
+#ifdef MKTG_PLANT_RECORD_FIRST
+	record_first(claim);
+#endif
+	SPI_tuptable = rows;
+}
+
+static void
+look_at_rows(MktgClaim *claim, int most, bool suspect)
 {
 	/*
 	 * In a lane that is split, rows that have had their first attempt are
 	 * looked for apart, so that they need not wait behind those that may not.
 	 */
 	static MktgQuery query = MKTG_QUERY(
-		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.channel, l.type, q.tid, q.contact_id, q.ref, q.due"
+		"WITH c AS MATERIALIZED (SELECT l.lane, l.tenant_id, l.campaign_id, l.pool_id, l.channel, l.type, l.expires_at, l.max_age,"
+		"    q.tid, q.contact_id, q.ref, q.due, q.attempt"
 		/* sorted within, so that no join changes the order of the lanes */
-		"   FROM (SELECT u.lane, u.room, u.again, u.after_due, u.after_contact, k.tenant_id, k.campaign_id, k.channel, k.type"
-		"     FROM unnest($1, $2, $3, $4, $10, $11) WITH ORDINALITY"
-		"       AS u (tenant_id, campaign_id, room, again, after_due, after_contact, lane)"
+		"   FROM (SELECT u.lane, u.room, u.again, u.after_due, u.after_contact, u.pool_id, k.tenant_id, k.campaign_id,"
+		"      k.channel, k.type, k.expires_at, k.max_age"
+		"     FROM unnest($1, $2, $3, $4, $8, $9, $10) WITH ORDINALITY"
+		"       AS u (tenant_id, campaign_id, room, again, after_due, after_contact, pool_id, lane)"
 		"     JOIN mktg.campaign k ON k.tenant_id = u.tenant_id AND k.campaign_id = u.campaign_id AND k.status = 'active'"
 		"     ORDER BY u.lane) l"
 		"   CROSS JOIN LATERAL (SELECT * FROM (" WAITING_ROWS " AND (o.attempt = 0 OR l.again = 0)"
 		"      AND (o.due, o.contact_id) >= (l.after_due, l.after_contact)"
 		"     ORDER BY o.due, o.contact_id LIMIT l.room FOR UPDATE SKIP LOCKED) any_row"
 		"    UNION ALL SELECT * FROM (" WAITING_ROWS " AND o.attempt > 0"
-		"     ORDER BY o.due LIMIT l.again FOR UPDATE SKIP LOCKED) begun_row) q LIMIT $5),"
-		" g AS MATERIALIZED (SELECT c.*, m.address, m.variables, p.external_id, p.email, p.phone, p.name, p.language,"
-		"    p.country, p.city, p.tier, p.attributes,"
-		"    CASE WHEN m.contact_id IS NULL OR m.status <> 'queued' THEN 'gone' ELSE " MKTG_SQL_GATE("m", "c", "p") " END AS reason"
-		"   FROM c LEFT JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id"
-		"     AND m.contact_id = c.contact_id AND m.ref = c.ref"
-		"   LEFT JOIN mktg.contact p ON p.tenant_id = c.tenant_id AND p.contact_id = c.contact_id),"
-		/* a row changed since our snapshot is locked, but not found here: it waits for another claim */
-		" leased AS (UPDATE mktg.outbox o SET lease = $7, worker = $8, attempt = o.attempt + 1"
-		"   FROM g WHERE o.ctid = g.tid AND g.reason IS NULL RETURNING g.*, o.attempt),"
-		" dropped AS (DELETE FROM mktg.outbox o USING g WHERE o.ctid = g.tid AND g.reason IS NOT NULL RETURNING g.*),"
-		" skipped AS (UPDATE mktg.message m SET status = 'skipped', failure_reason = d.reason FROM dropped d"
-		"   WHERE d.reason <> 'gone' AND m.tenant_id = d.tenant_id AND m.campaign_id = d.campaign_id"
-		"    AND m.contact_id = d.contact_id AND m.ref = d.ref)"
-		" SELECT lane::integer, reason, contact_id, ref, 0, NULL, NULL, due, NULL, NULL, NULL,"
-		"   NULL, NULL, NULL, NULL, NULL, NULL FROM dropped"
-		" UNION ALL SELECT lane::integer, reason, contact_id, ref, attempt::integer, address, variables, due, external_id, email, phone,"
-		"   name, language, country, city, tier, attributes FROM leased",
-		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT2OID, BOOLOID,
-		TIMESTAMPTZARRAYOID, INT8ARRAYOID);
-	static const Oid lane_types[] = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
+		"     ORDER BY o.due LIMIT l.again FOR UPDATE SKIP LOCKED) begun_row) q LIMIT $5)"
+		" SELECT c.lane::integer, c.tid,"
+		"   CASE WHEN m.contact_id IS NULL OR m.status <> 'queued' THEN 'gone'"
+		"    WHEN c.expires_at <= $6 OR m.queued_at + c.max_age <= $6 THEN 'expired' ELSE " MKTG_SQL_GATE("m", "c", "p") " END,"
+		"   c.pool_id <> 0 AND EXISTS (SELECT FROM mktg.pool_contact x WHERE x.tenant_id = c.tenant_id"
+		"    AND x.pool_id = c.pool_id AND x.contact_id = c.contact_id),"
+		"   c.contact_id, c.ref, c.attempt + 1, m.address, m.variables, c.due, p.external_id, p.email, p.phone, p.name,"
+		"   p.language, p.country, p.city, p.tier, p.time_zone, p.attributes"
+		"  FROM c LEFT JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id"
+		"    AND m.contact_id = c.contact_id AND m.ref = c.ref"
+		"  LEFT JOIN mktg.contact p ON p.tenant_id = c.tenant_id AND p.contact_id = c.contact_id",
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, BOOLOID,
+		TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID);
+	static const Oid lane_types[] = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID};
 	MktgColumns lanes = MKTG_COLUMNS(lane_types);
-	Allowance  *allowances;
-	int			limits;
-	SPITupleTable *claimed;
 
-	allowances = lock_allowances(claim, &limits);
 	for (int i = 0; i < claim->nlanes; i++)
 	{
 		MktgLane   *lane = &claim->lanes[i];
@@ -332,23 +340,204 @@ mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect)
 							 MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->campaign_id),
 							 MKTG_INT64(lane->split ? lane->first_room : lane->room),
 							 MKTG_INT64(lane->split ? lane->room - lane->first_room : 0),
-							 MKTG_TIME(lane->after_due), MKTG_INT64(lane->after_contact)
+							 MKTG_TIME(lane->after_due), MKTG_INT64(lane->after_contact), MKTG_INT64(lane->caps.pool_id)
 						 });
 	}
 	claim->rows = mktg_call(&query,
 							mktg_columns_array(&lanes, 0), mktg_columns_array(&lanes, 1),
 							mktg_columns_array(&lanes, 2), mktg_columns_array(&lanes, 3),
-							MKTG_INT32(most), MKTG_TIME(claim->now), MKTG_INT64(claim->lease),
-							MKTG_ARG(Int16GetDatum(worker)), MKTG_ARG(BoolGetDatum(suspect)),
-							mktg_columns_array(&lanes, 4), mktg_columns_array(&lanes, 5));
+							MKTG_INT32(most), MKTG_TIME(claim->now), MKTG_ARG(BoolGetDatum(suspect)),
+							mktg_columns_array(&lanes, 4), mktg_columns_array(&lanes, 5), mktg_columns_array(&lanes, 6));
+}
+
+static MktgLane *
+lane_of(const MktgClaim *claim, uint64 row)
+{
+	return &claim->lanes[mktg_int32_at(row, MKTG_CLAIMED_LANE) - 1];
+}
+
+static MktgArg
+tid_of(uint64 row)
+{
+	bool		isnull;
+
+	return MKTG_ARG(mktg_value_at(row, MKTG_CLAIMED_TID, &isnull));
+}
+
+static bool
+is_first_attempt(uint64 row)
+{
+	return mktg_int32_at(row, MKTG_CLAIMED_ATTEMPT) == 1;
+}
+
+static void
+drop(Decisions *decisions, uint64 row, const char *reason)
+{
+	mktg_columns_add(&decisions->dropped, (MktgArg[]) {tid_of(row), MKTG_TEXT(reason)});
+}
+
+static void
+defer(Decisions *decisions, uint64 row, TimestampTz until)
+{
+	mktg_columns_add(&decisions->deferred, (MktgArg[]) {tid_of(row), MKTG_TIME(until)});
+}
+
+/* The rows are in SPI_tuptable, and the order of the questions is that of mktg.why(). */
+static void
+decide(MktgClaim *claim, const MktgAllowances *allowances, Decisions *decisions)
+{
+	static const Oid dropped_types[] = {TIDOID, TEXTOID};
+	static const Oid deferred_types[] = {TIDOID, TIMESTAMPTZOID};
+	SPITupleTable *rows = SPI_tuptable;
+	bool	   *settled = palloc0(claim->rows + 1);
+
+	decisions->dropped = (MktgColumns) MKTG_COLUMNS(dropped_types);
+	decisions->deferred = (MktgColumns) MKTG_COLUMNS(deferred_types);
+	decisions->leased = palloc(sizeof(Datum) * (claim->rows + 1));
+	decisions->touches = palloc0(sizeof(MktgTouch) * (claim->rows + 1));
+	decisions->touch_rows = palloc(sizeof(uint64) * (claim->rows + 1));
+	claim->leased = palloc(sizeof(uint64) * (claim->rows + 1));
+	claim->nleased = 0;
 	for (uint64 i = 0; i < claim->rows; i++)
-		claim->lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1].taken++;
-	claimed = SPI_tuptable;
-	spend_allowances(claim, allowances, limits);
-#ifdef MKTG_PLANT_RECORD_FIRST
-	record_first(claim);
-#endif
-	SPI_tuptable = claimed;
+	{
+		MktgLane   *lane = lane_of(claim, i);
+		TimestampTz allowed = claim->now;
+
+		lane->found++;
+		if (!mktg_any_time(&lane->hours))
+			allowed = mktg_next_allowed(claim->now, &lane->hours,
+										mktg_zone_or(mktg_text_at(i, MKTG_CLAIMED_TIME_ZONE), lane->zone));
+		settled[i] = true;
+		if (!mktg_null_at(i, MKTG_CLAIMED_REASON))
+			drop(decisions, i, mktg_text_at(i, MKTG_CLAIMED_REASON));
+		else if (allowed > claim->now)
+			defer(decisions, i, allowed);
+		else
+			settled[i] = false;
+	}
+	ask_frequency(claim, decisions, settled);
+	SPI_tuptable = rows;
+	lease(claim, (MktgAllowances *) allowances, decisions, settled);
+	claim->handled = claim->nleased + decisions->dropped.n + decisions->deferred.n;
+}
+
+/*
+ * Holds first attempts against the frequency caps.  Of several to one contact
+ * only the first is asked about; the others are left for the next claim, which
+ * sees it.
+ */
+static void
+ask_frequency(MktgClaim *claim, Decisions *decisions, bool *settled)
+{
+	HASHCTL		control = {.keysize = sizeof(ContactKey), .entrysize = sizeof(ContactKey), .hcxt = CurrentMemoryContext};
+	HTAB	   *seen = NULL;
+	SPITupleTable *rows = SPI_tuptable;
+
+	for (uint64 i = 0; i < claim->rows; i++)
+	{
+		MktgLane   *lane = lane_of(claim, i);
+		ContactKey	key = {lane->tenant_id, mktg_int64_at(i, MKTG_CLAIMED_CONTACT)};
+		bool		found;
+
+		if (settled[i] || !lane->frequency_caps || !is_first_attempt(i))
+			continue;
+		if (seen == NULL)
+			seen = hash_create("mktg contacts of a claim", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		(void) hash_search(seen, &key, HASH_ENTER, &found);
+		if (found)
+		{
+			settled[i] = lane->left = true;
+			continue;
+		}
+		decisions->touch_rows[decisions->ntouches] = i;
+		decisions->touches[decisions->ntouches++] = (MktgTouch)
+		{
+			.tenant_id = lane->tenant_id, .campaign_id = lane->campaign_id, .contact_id = key.contact_id,
+				.ref = mktg_text_at(i, MKTG_CLAIMED_REF), .channel = lane->channel, .type = lane->type
+		};
+	}
+	if (decisions->ntouches == 0)
+		return;
+	mktg_frequency_ask(decisions->touches, decisions->ntouches, claim->now);
+	SPI_tuptable = rows;
+	for (int i = 0; i < decisions->ntouches; i++)
+	{
+		const MktgTouch *touch = &decisions->touches[i];
+		uint64		row = decisions->touch_rows[i];
+
+		settled[row] = touch->over;
+		if (touch->over && touch->skip)
+			drop(decisions, row, psprintf("frequency cap %s", touch->cap));
+		else if (touch->over)
+			defer(decisions, row, touch->until);
+	}
+}
+
+/* Takes what is left within the pools. */
+static void
+lease(MktgClaim *claim, MktgAllowances *allowances, Decisions *decisions, const bool *settled)
+{
+	int			touch = 0;
+	int			kept = 0;
+
+	for (uint64 i = 0; i < claim->rows; i++)
+	{
+		MktgLane   *lane = lane_of(claim, i);
+		MktgAllowance *allowance = mktg_allowances_find(allowances, lane->tenant_id, lane->sender_id);
+		MktgPool   *pool = allowance == NULL ? NULL : allowance->pool;
+		bool		touches = touch < decisions->ntouches && decisions->touch_rows[touch] == i;
+		int			this_touch = touch;
+
+		touch += touches ? 1 : 0;
+		if (settled[i])
+			continue;
+		if (pool != NULL)
+		{
+			if (!mktg_bool_at(i, MKTG_CLAIMED_IN_POOL) && pool->left-- <= 0)
+			{
+				pool->left = 0;
+				lane->left = true;
+				come_back_at(claim, pool->frees_at);
+				continue;
+			}
+			mktg_allowances_count(allowances, allowance, mktg_int64_at(i, MKTG_CLAIMED_CONTACT), claim->now);
+		}
+		if (allowance != NULL)
+		{
+			allowance->attempts++;
+			allowance->first_attempts += is_first_attempt(i) ? 1 : 0;
+		}
+		if (touches)
+			decisions->touches[kept++] = decisions->touches[this_touch];
+		decisions->leased[claim->nleased] = tid_of(i).value;
+		claim->leased[claim->nleased++] = i;
+	}
+	decisions->ntouches = kept;
+}
+
+static void
+carry_out(const MktgClaim *claim, int worker, const Decisions *decisions)
+{
+	static MktgQuery lease_query = MKTG_QUERY("UPDATE mktg.outbox SET lease = $2, worker = $3, attempt = attempt + 1"
+											  " WHERE ctid = ANY ($1)", TIDARRAYOID, INT8OID, INT2OID);
+	static MktgQuery drop_query = MKTG_QUERY(
+		"WITH gone AS (DELETE FROM mktg.outbox o USING unnest($1, $2) AS d (tid, reason) WHERE o.ctid = d.tid"
+		"   RETURNING o.tenant_id, o.campaign_id, o.contact_id, o.ref, d.reason)"
+		" UPDATE mktg.message m SET status = 'skipped', failure_reason = g.reason FROM gone g"
+		"  WHERE g.reason <> 'gone' AND m.tenant_id = g.tenant_id AND m.campaign_id = g.campaign_id"
+		"   AND m.contact_id = g.contact_id AND m.ref = g.ref",
+		TIDARRAYOID, TEXTARRAYOID);
+	static MktgQuery defer_query = MKTG_QUERY("UPDATE mktg.outbox o SET due = d.due FROM unnest($1, $2) AS d (tid, due)"
+											  " WHERE o.ctid = d.tid", TIDARRAYOID, TIMESTAMPTZARRAYOID);
+
+	if (claim->nleased > 0 &&
+		mktg_call(&lease_query, MKTG_ARG(mktg_array(decisions->leased, NULL, claim->nleased, TIDOID)),
+				  MKTG_INT64(claim->lease), MKTG_ARG(Int16GetDatum(worker))) != claim->nleased)
+		elog(ERROR, "rows of the queue that were locked could not be leased");
+	mktg_run_columns(&drop_query, &decisions->dropped);
+	mktg_run_columns(&defer_query, &decisions->deferred);
+	if (decisions->ntouches > 0)
+		mktg_frequency_record(decisions->touches, decisions->ntouches, claim->now);
 }
 
 #ifdef MKTG_PLANT_RECORD_FIRST
@@ -369,33 +558,3 @@ record_first(const MktgClaim *claim)
 	mktg_call(&query, MKTG_INT64(claim->lease), MKTG_TIME(claim->now));
 }
 #endif
-
-static void
-spend_allowances(MktgClaim *claim, Allowance *list, int n)
-{
-	static MktgQuery query = MKTG_QUERY("UPDATE mktg.sender_state SET day = $3, used = $4, tokens = $5, tokens_at = clock_timestamp()"
-										" WHERE tenant_id = $1 AND sender_id = $2",
-										INT8OID, INT8OID, DATEOID, INT4OID, FLOAT8OID);
-
-	if (n == 0)
-		return;
-	for (uint64 i = 0; i < claim->rows; i++)
-	{
-		Allowance  *allowance = find_allowance(list, n, &claim->lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1]);
-
-		if (allowance == NULL || !mktg_null_at(i, MKTG_CLAIMED_REASON))
-			continue;
-		allowance->attempts++;
-		if (mktg_int32_at(i, MKTG_CLAIMED_ATTEMPT) == 1)
-			allowance->first_attempts++;
-	}
-	for (int i = 0; i < n; i++)
-	{
-		const MktgLane *lane = list[i].lane;
-
-		if (list[i].attempts > 0)
-			mktg_call(&query, MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->sender_id), MKTG_DATE(lane->today),
-					  MKTG_INT32(list[i].used + list[i].first_attempts),
-					  MKTG_ARG(Float8GetDatum(Max(list[i].tokens - list[i].attempts, 0))));
-	}
-}

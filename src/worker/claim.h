@@ -20,6 +20,11 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "sender/sender.h"
+
+/* Where a lane's messages go; see pump.h. */
+typedef struct MktgWay MktgWay;
+
 /* A running campaign with something in the queue. */
 typedef struct MktgLane
 {
@@ -30,26 +35,32 @@ typedef struct MktgLane
 	int32		template_version;
 	int32		priority;
 	const char *channel;
+	const char *type;
 	Jsonb	   *template_data;
 	const char *sender;
 	const char *provider;		/* foreign server */
+	const char *fallback;		/* another for when that one rests; may be NULL */
+	TimestampTz resting_until;	/* what the database says of the former, real time; 0: nothing */
 	const char *from_address;	/* these three may be NULL */
 	const char *from_name;
 	const char *reply_to;
-	int32		daily_limit;	/* 0: none */
-	double		rate;			/* messages a second; 0: no limit */
+	MktgSenderCaps caps;
+	MktgHours	hours;			/* for its recipients; transactional messages go at any time */
+	pg_tz	   *zone;			/* the tenant's */
+	bool		frequency_caps; /* the tenant has some, and they concern this campaign */
 	int32		max_attempts;
 	bool		hold;			/* on_doubt */
-	DateADT		today;			/* the tenant's */
 	TimestampTz due;			/* of its first waiting row */
 
 	TimestampTz after_due;		/* where the search begins; see MktgCursor */
 	int64		after_contact;
 
+	MktgWay    *way;			/* the caller's */
 	int			room;			/* most rows to take; the caller lowers it */
 	int			first_room;		/* of these, most first attempts; mktg_claim_rows() sets it */
 	bool		split;			/* that is less than there is room for: attempts are looked for apart */
-	int			taken;			/* rows taken by the claim */
+	int			found;			/* rows the claim looked at */
+	bool		left;			/* some of them had to be left as they are */
 } MktgLane;
 
 /*
@@ -76,14 +87,19 @@ typedef struct MktgClaim
 	MktgLane   *lanes;
 	TimestampTz next_due;		/* earliest time something more can be taken; 0: unknown */
 	int64		lease;
-	uint64		rows;			/* in SPI_tuptable, columns as below */
+	uint64		rows;			/* looked at; in SPI_tuptable, columns as below */
+	uint64		handled;		/* of these, leased, put off or dropped */
+	int			nleased;
+	uint64	   *leased;			/* their numbers */
 } MktgClaim;
 
-/* columns of a claimed row */
+/* columns of a row looked at */
 enum
 {
 	MKTG_CLAIMED_LANE = 1,		/* integer, from 1 */
-	MKTG_CLAIMED_REASON,		/* text: why it was skipped; NULL: leased */
+	MKTG_CLAIMED_TID,			/* of the row of the queue */
+	MKTG_CLAIMED_REASON,		/* text: why it must not go; NULL: nothing is known against it */
+	MKTG_CLAIMED_IN_POOL,		/* boolean: its contact counts in the sender's pool */
 	MKTG_CLAIMED_CONTACT,
 	MKTG_CLAIMED_REF,
 	MKTG_CLAIMED_ATTEMPT,		/* integer, 1 for the first */
@@ -98,6 +114,7 @@ enum
 	MKTG_CLAIMED_COUNTRY,
 	MKTG_CLAIMED_CITY,
 	MKTG_CLAIMED_TIER,
+	MKTG_CLAIMED_TIME_ZONE,
 	MKTG_CLAIMED_ATTRIBUTES,	/* jsonb */
 	MKTG_CLAIMED_COLUMNS = MKTG_CLAIMED_ATTRIBUTES
 };
@@ -110,8 +127,8 @@ extern bool mktg_claim_suspects_wait(const MktgClaim *claim);
 
 /*
  * Leases at most "most" rows to a worker slot, suspects or others, within the
- * caps of their senders.  Rows whose contact may no longer be written to
- * become skipped.
+ * caps of their senders.  Rows whose contact may no longer be written to become
+ * skipped; those whose contact must not be written to now are put off.
  */
 extern void mktg_claim_rows(MktgClaim *claim, int worker, int most, bool suspect);
 

@@ -126,11 +126,11 @@ mktg_pump_claim(Pump *pump)
 	if (turn == TURN_OTHERS)
 	{
 		take_rows(pump, most, false);
-		pump->more = pump->claim.rows >= most;
+		pump->more = pump->claim.handled >= most;
 		move_cursors(pump);
 	}
 	/* what came late may wait behind a cursor that found no more */
-	if (turn != TURN_NOBODY && pump->claim.rows == 0 && pump->claim.ncursors > 0)
+	if (turn != TURN_NOBODY && pump->claim.handled == 0 && pump->claim.ncursors > 0)
 	{
 		pump->ncursors = 0;
 		pump->more = true;
@@ -161,16 +161,16 @@ take_rows(Pump *pump, int most, bool suspect)
 {
 	SPITupleTable *rows;
 
+	pump->claim.rows = pump->claim.handled = 0;
 	if (pump->claim.nlanes == 0)
 		return;
 	pump->claim.lease = (int64) (pg_prng_uint64(&pg_global_prng_state) >> 1);
 	mktg_claim_rows(&pump->claim, pump->worker, most, suspect);
 	rows = SPI_tuptable;
-	for (uint64 i = 0; i < pump->claim.rows; i++)
+	for (int i = 0; i < pump->claim.nleased; i++)
 	{
 		SPI_tuptable = rows;
-		if (mktg_null_at(i, MKTG_CLAIMED_REASON))
-			take_row(pump, i);
+		take_row(pump, pump->claim.leased[i]);
 	}
 	SPI_tuptable = rows;
 }
@@ -207,8 +207,8 @@ move_cursors(Pump *pump)
 		const MktgLane *lane = &pump->claim.lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1];
 		MktgCursor *cursor;
 
-		/* in a split lane rows come in two orders */
-		if (lane->taken < LONG_LANE || lane->split)
+		/* in a split lane rows come in two orders; what was left must be found again */
+		if (lane->found < LONG_LANE || lane->split || lane->left)
 			continue;
 		cursor = find_cursor(pump, lane);
 		if (cursor == NULL && pump->ncursors < PUMP_CURSORS)
@@ -332,10 +332,10 @@ prepare(Pump *pump, Slot *slot)
 	delivery->now = timestamptz_to_time_t(pump->claim.now);
 	slot->in_process = false;
 	slot->released = false;
-	slot->day = lane->today;
+	slot->day = lane->caps.today;
 	slot->max_attempts = lane->max_attempts;
-	slot->sender = mktg_sender_entry(pump, lane->tenant_id, lane->sender_id);
-	slot->provider = hash_search(pump->providers, lane->provider, HASH_FIND, NULL);
+	slot->way = lane->way;
+	slot->provider = hash_search(pump->providers, lane->way->provider, HASH_FIND, NULL);
 	fill_strings(slot, lane);
 }
 
@@ -381,6 +381,8 @@ start_batch(Pump *pump, Slot **batch, int n)
 	MktgDelivery *deliveries[MKTG_MOST_IN_FLIGHT];
 	int			fit;
 
+	batch[0]->way->under_way += n;
+	batch[0]->provider->messages += n;
 	for (int i = 0; i < n; i++)
 	{
 		batch[i]->state = SLOT_UNDER_WAY;
@@ -458,6 +460,11 @@ finish(Pump *pump, Slot *slot)
 	{
 		pump->suspect = NULL;
 		pump->alone_until = 0;
+	}
+	if (slot->state == SLOT_UNDER_WAY)
+	{
+		slot->way->under_way--;
+		slot->provider->messages--;
 	}
 	slot->state = SLOT_FINISHED;
 	slot->finished_at = mktg_wall_now();
@@ -546,6 +553,7 @@ mktg_pump_record(Pump *pump)
 	MktgRecord *records = palloc(sizeof(MktgRecord) * Max(pump->nfinished, 1));
 	Aftermath	aftermath;
 	dlist_iter	iter;
+	bool		bounced = false;
 	int			n = 0;
 
 	mktg_aftermath_begin(&aftermath);
@@ -556,17 +564,28 @@ mktg_pump_record(Pump *pump)
 
 		make_record(slot, &records[n++]);
 		if (class != NULL)
-			mktg_aftermath_failure(&aftermath, slot->sender->key.tenant_id, slot->sender->key.sender_id,
+			mktg_aftermath_failure(&aftermath, slot->way->key.tenant_id, slot->way->key.sender_id,
 								   class, slot->delivery.outcome.reason, slot->finished_at);
 		if (slot->delivery.outcome.kind == MKTG_OUTCOME_SUPPRESS)
+		{
 			mktg_aftermath_suppress(&aftermath, slot);
+			bounced = true;
+		}
 		if (records[n - 1].kind == MKTG_RECORD_RELEASE && slot->delivery.attempt == 1)
+		{
 			mktg_aftermath_refund(&aftermath, slot);
+			mktg_aftermath_untouch(&aftermath, slot);
+		}
+		else if (records[n - 1].kind == MKTG_RECORD_FAILED || records[n - 1].kind == MKTG_RECORD_BOUNCED)
+			mktg_aftermath_untouch(&aftermath, slot);
 		if (slot->in_process)
 			mktg_aftermath_sandbox(&aftermath, slot);
 	}
 	(void) mktg_record(records, n);
+	mktg_ways_note(pump, &aftermath);
 	mktg_aftermath_store(&aftermath);
+	if (bounced)
+		(void) mktg_pause_over_limits();
 }
 
 /* The record has committed: the slots are free. */
@@ -580,5 +599,7 @@ mktg_pump_recorded(Pump *pump)
 		slot->state = SLOT_FREE;
 		pump->used--;
 	}
+	pump->recorded += pump->nfinished;
 	pump->nfinished = 0;
+	mktg_ways_noted(pump);
 }

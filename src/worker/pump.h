@@ -36,28 +36,35 @@ typedef struct ProviderEntry
 {
 	char		name[NAMEDATALEN];	/* key: foreign server */
 	MktgProvider *provider;
-	int			under_way;
+	int			under_way;		/* requests */
+	int			messages;		/* in them */
 	bool		stale;			/* its options changed: reopened when nothing is under way */
 	TimestampTz not_before;		/* after a failure to open */
 	char		why[256];
 } ProviderEntry;
 
-typedef struct SenderKey
+typedef struct WayKey
 {
 	int64		tenant_id;
 	int64		sender_id;
-} SenderKey;
+	bool		fallback;		/* by its second provider */
+} WayKey;
 
-/* How a sender fares; forgotten when the worker ends. */
-typedef struct SenderEntry
+/* A sender's way by one of its providers, and how it fares there. */
+struct MktgWay
 {
-	SenderKey	key;
+	WayKey		key;
 	char		provider[NAMEDATALEN];
 	TimestampTz not_before;		/* real time */
 	int			failing;		/* attempts in a row the provider did not take */
 	int			rests;			/* taken for that */
 	int			config_failures;	/* rests in a row for these */
-} SenderEntry;
+	int			under_way;		/* messages */
+	uint32		tried_in;		/* the cycle that lets one message try it */
+	bool		changed;		/* the rest begun or ended since it was last written down */
+	bool		noted;			/* sender_state says that it rests */
+	char		why[MKTG_REASON_SIZE];
+};
 
 typedef enum SlotState
 {
@@ -76,7 +83,7 @@ typedef struct Slot
 	int64		lease;
 	int			max_attempts;
 	ProviderEntry *provider;
-	SenderEntry *sender;
+	MktgWay    *way;
 	const char *sender_name;
 	bool		in_process;		/* the sandbox had it */
 	bool		released;		/* given back before it had begun */
@@ -102,6 +109,7 @@ typedef struct Pump
 	int			used;			/* slots not free */
 	int			under_way;
 	int			nfinished;
+	uint64		recorded;		/* outcomes, since it began */
 	dlist_head	finished;
 	TimestampTz first_finished; /* real time */
 	MemoryContext claim_context;	/* one claim's rows */
@@ -112,7 +120,7 @@ typedef struct Pump
 	TimestampTz alone_until;	/* real time; 0: no suspect has its turn */
 	bool		sandbox_used;
 	HTAB	   *providers;
-	HTAB	   *senders;
+	HTAB	   *ways;
 	int			ncursors;
 	MktgCursor	cursors[PUMP_CURSORS];	/* of the longest lanes */
 } Pump;
@@ -132,20 +140,6 @@ extern void mktg_pump_drive(Pump *pump);	/* lets the network go on */
 extern void mktg_pump_hang_up(Pump *pump);	/* what is under way finishes as it stands */
 extern int	mktg_pump_room(const Pump *pump);	/* messages that may be claimed with the next record */
 
-/* ---- way.c ---- */
-
-extern void mktg_ways_init(Pump *pump);
-extern SenderEntry *mktg_sender_entry(Pump *pump, int64 tenant, int64 sender);
-
-/* In a transaction: closes providers whose options have changed and that are at rest. */
-extern void mktg_ways_refresh(Pump *pump);
-
-/* In a transaction: lowers each lane's room to what its provider and sender can take now. */
-extern void mktg_limit_lanes(Pump *pump);
-
-/* Takes note of what an outcome says of the sender's way to its provider. */
-extern void mktg_learn(Slot *slot);
-
 /* ---- aftermath.c: what else outcomes leave behind, in a transaction ---- */
 
 typedef struct Aftermath
@@ -154,6 +148,8 @@ typedef struct Aftermath
 	MktgColumns suppressions;
 	MktgColumns sandbox;
 	MktgColumns refunds;
+	MktgColumns rests;
+	MktgColumns untouched;		/* messages that never arrived, for the frequency caps */
 } Aftermath;
 
 extern void mktg_aftermath_begin(Aftermath *aftermath);
@@ -162,10 +158,28 @@ extern void mktg_aftermath_failure(Aftermath *aftermath, int64 tenant, int64 sen
 extern void mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_refund(Aftermath *aftermath, const Slot *slot);
+extern void mktg_aftermath_rest(Aftermath *aftermath, const MktgWay *way);	/* not_before 0: it is over */
+extern void mktg_aftermath_untouch(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_store(const Aftermath *aftermath);
 
 /* Applies what the sandbox says became of its messages, as a provider's webhook would. */
 extern uint64 mktg_hear_sandbox(TimestampTz now);
+
+/* ---- way.c ---- */
+
+extern void mktg_ways_init(Pump *pump);
+/* In a transaction: closes providers whose options have changed and that are at rest. */
+extern void mktg_ways_refresh(Pump *pump);
+
+/* In a transaction: chooses each lane's way, and lowers its room to what that can take now. */
+extern void mktg_limit_lanes(Pump *pump);
+
+/* Takes note of what an outcome says of its way. */
+extern void mktg_learn(Slot *slot);
+
+/* In a transaction: writes down which ways have begun or ended a rest. */
+extern void mktg_ways_note(Pump *pump, Aftermath *aftermath);
+extern void mktg_ways_noted(Pump *pump);	/* it has committed */
 
 /* ---- render.c ---- */
 extern void mktg_templates_load(const MktgLane *lane);	/* in the claim's transaction */

@@ -38,8 +38,9 @@ mktg_claim_sql(PG_FUNCTION_ARGS)
 	mktg_claim_lanes(&claim, 0);
 	if (claim.nlanes > 0)
 		mktg_claim_rows(&claim, PG_ARGISNULL(0) ? 1 : PG_GETARG_INT16(0), most, false);
-	for (uint64 i = 0; i < claim.rows; i++)
+	for (int n = 0; n < claim.nleased; n++)
 	{
+		uint64		i = claim.leased[n];
 		const MktgLane *lane = &claim.lanes[mktg_int32_at(i, MKTG_CLAIMED_LANE) - 1];
 		MktgMessageKey key = {
 			lane->tenant_id, lane->campaign_id,
@@ -51,8 +52,7 @@ mktg_claim_sql(PG_FUNCTION_ARGS)
 		};
 		bool		nulls[3] = {false, false, false};
 
-		if (mktg_null_at(i, MKTG_CLAIMED_REASON))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	mktg_end();
 	PG_RETURN_NULL();

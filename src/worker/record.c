@@ -73,7 +73,10 @@ mktg_record(const MktgRecord *records, int n)
 	static MktgQuery end_query = MKTG_QUERY(
 		ROWS_CTE ", gone AS (DELETE FROM mktg.outbox o USING r WHERE o.tenant_id = r.tenant_id AND o.campaign_id = r.campaign_id"
 		"   AND o.contact_id = r.contact_id AND o.ref = r.ref AND o.lease = r.lease"
-		"   RETURNING r.*)"
+		"   RETURNING r.*),"
+		" rate AS (INSERT INTO mktg.delivery_rate AS d (tenant_id, campaign_id, minute, ended)"
+		"   SELECT tenant_id, campaign_id, date_trunc('minute', clock_timestamp()), count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2"
+		"   ON CONFLICT (tenant_id, campaign_id, minute) DO UPDATE SET ended = d.ended + excluded.ended)"
 		" UPDATE mktg.message m SET attempts = g.attempt,"
 		"   status = CASE WHEN m.status = 'queued' OR " MKTG_SQL_MOVES("m.status", "g.status") " THEN g.status ELSE m.status END,"
 		"   sent_at = CASE g.status WHEN 'sent' THEN coalesce(m.sent_at, g.at) ELSE m.sent_at END,"

@@ -3,10 +3,14 @@
  * way.c
  *		Providers and senders: which of them can take messages now.
  *
- * A provider that refuses, or whose credentials are wrong, rests its sender:
+ * A sender has a way by its provider and may have a second one by another.  A
+ * provider that refuses, or whose credentials are wrong, makes the way rest:
  * nothing is claimed for it meanwhile and no attempts are burnt.  Failures that
  * come in during a rest are of requests begun before it and do not prolong it.
- * After a rest one message tries the way.
+ * After a rest one message tries the way; the others go by the second one.
+ *
+ * The rest of a first way is written down, so that the next worker keeps it and
+ * people can see and end it.
  *
  * IDENTIFICATION
  *		src/worker/way.c
@@ -24,6 +28,7 @@
 #include "base/base.h"
 #include "provider/options.h"
 #include "worker/pump.h"
+#include "worker/worker.h"
 
 #define BREAKER_COUNT	8		/* attempts in a row a provider did not take */
 #define REOPEN_MS		30000	/* after a provider could not be opened */
@@ -32,19 +37,19 @@
 static volatile bool providers_changed = false;
 
 static void on_server_change(Datum arg, int cacheid, uint32 hashvalue);
-static void forgive_senders(Pump *pump);
+static void forgive_ways(Pump *pump);
 static ProviderEntry *open_provider(Pump *pump, const char *name, TimestampTz now, bool *tried);
-static void note_provider(SenderEntry *sender, const char *provider);
+static void forgive(MktgWay *way);
 static int64 rest_after(Slot *slot, bool resting);
 
 void
 mktg_ways_init(Pump *pump)
 {
 	HASHCTL		by_name = {.keysize = NAMEDATALEN, .entrysize = sizeof(ProviderEntry)};
-	HASHCTL		by_sender = {.keysize = sizeof(SenderKey), .entrysize = sizeof(SenderEntry)};
+	HASHCTL		by_key = {.keysize = sizeof(WayKey), .entrysize = sizeof(MktgWay)};
 
 	pump->providers = hash_create("mktg providers", 16, &by_name, HASH_ELEM | HASH_STRINGS);
-	pump->senders = hash_create("mktg senders", 16, &by_sender, HASH_ELEM | HASH_BLOBS);
+	pump->ways = hash_create("mktg ways", 16, &by_key, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, on_server_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, on_server_change, (Datum) 0);
 }
@@ -66,7 +71,7 @@ mktg_ways_refresh(Pump *pump)
 	/* before looking, so that a change from now on is seen next time */
 	providers_changed = false;
 	if (changed)
-		forgive_senders(pump);
+		forgive_ways(pump);
 	hash_seq_init(&scan, pump->providers);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
@@ -81,19 +86,15 @@ mktg_ways_refresh(Pump *pump)
 
 /* Options or credentials have been changed: they may be right now. */
 static void
-forgive_senders(Pump *pump)
+forgive_ways(Pump *pump)
 {
 	HASH_SEQ_STATUS scan;
-	SenderEntry *entry;
+	MktgWay    *way;
 
-	hash_seq_init(&scan, pump->senders);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		if (entry->config_failures == 0)
-			continue;
-		entry->config_failures = 0;
-		entry->not_before = 0;
-	}
+	hash_seq_init(&scan, pump->ways);
+	while ((way = hash_seq_search(&scan)) != NULL)
+		if (way->config_failures > 0)
+			forgive(way);
 }
 
 /* The provider, opened if that has not just failed; "tried" says whether it did now. */
@@ -107,7 +108,7 @@ open_provider(Pump *pump, const char *name, TimestampTz now, bool *tried)
 	if (!found)
 	{
 		entry->provider = NULL;
-		entry->under_way = 0;
+		entry->under_way = entry->messages = 0;
 		entry->stale = false;
 		entry->not_before = 0;
 		entry->why[0] = '\0';
@@ -129,87 +130,213 @@ open_provider(Pump *pump, const char *name, TimestampTz now, bool *tried)
 	return entry;
 }
 
-SenderEntry *
-mktg_sender_entry(Pump *pump, int64 tenant, int64 sender)
+static MktgWay *
+find_way(Pump *pump, const MktgLane *lane, bool fallback)
 {
-	SenderKey	key = {tenant, sender};
+	const char *provider = fallback ? lane->fallback : lane->provider;
+	WayKey		key;
+	MktgWay    *way;
 	bool		found;
-	SenderEntry *entry = hash_search(pump->senders, &key, HASH_ENTER, &found);
 
+	/* hashed as bytes */
+	memset(&key, 0, sizeof(key));
+	key.tenant_id = lane->tenant_id;
+	key.sender_id = lane->sender_id;
+	key.fallback = fallback;
+	way = hash_search(pump->ways, &key, HASH_ENTER, &found);
 	if (!found)
-		memset((char *) entry + sizeof(key), 0, sizeof(*entry) - sizeof(key));
-	return entry;
+		memset((char *) way + sizeof(key), 0, sizeof(*way) - sizeof(key));
+	if (!found && !fallback && lane->resting_until > GetCurrentTimestamp())
+	{
+		/* the worker before us left it so */
+		way->not_before = lane->resting_until;
+		way->failing = BREAKER_COUNT;
+		way->noted = true;
+	}
+	if (!found)
+		strlcpy(way->provider, provider, sizeof(way->provider));
+	else if (strcmp(way->provider, provider) != 0)
+	{
+		/* another provider is another chance */
+		strlcpy(way->provider, provider, sizeof(way->provider));
+		forgive(way);
+	}
+	/* somebody has ended the rest */
+	if (way->noted && !way->changed && lane->resting_until == 0)
+	{
+		forgive(way);
+		way->noted = false;
+	}
+	return way;
 }
 
-/* Another provider is another chance. */
 static void
-note_provider(SenderEntry *sender, const char *provider)
+forgive(MktgWay *way)
 {
-	if (strcmp(sender->provider, provider) == 0)
-		return;
-	strlcpy(sender->provider, provider, sizeof(sender->provider));
-	sender->not_before = 0;
-	sender->failing = sender->rests = sender->config_failures = 0;
+	way->not_before = 0;
+	way->failing = way->rests = way->config_failures = 0;
+	way->changed = way->noted;
 }
 
-/* Lowers each lane's room to what its provider and sender can take now. */
+/* Its provider, if a message can go that way now; else NULL. */
+static ProviderEntry *
+usable_provider(Pump *pump, MktgWay *way, TimestampTz now, Aftermath *aftermath)
+{
+	ProviderEntry *provider;
+	bool		tried;
+
+	if (now < way->not_before)
+		return NULL;
+	provider = open_provider(pump, way->provider, now, &tried);
+	if (provider->provider == NULL && tried)
+		mktg_aftermath_failure(aftermath, way->key.tenant_id, way->key.sender_id, "config",
+							   provider->why, pump->claim.now);
+	return provider->provider == NULL || provider->stale ? NULL : provider;
+}
+
+/* After a rest one message tries the way. */
+static bool
+on_trial(const MktgWay *way)
+{
+	return way->failing >= BREAKER_COUNT || way->config_failures > 0;
+}
+
+/* Chooses the lane's way; NULL: it has none now. */
+static ProviderEntry *
+choose_way(Pump *pump, MktgLane *lane, TimestampTz now, Aftermath *aftermath)
+{
+	lane->way = NULL;
+	for (int i = 0; i < (lane->fallback == NULL ? 1 : 2); i++)
+	{
+		MktgWay    *way = find_way(pump, lane, i == 1);
+		ProviderEntry *provider = usable_provider(pump, way, now, aftermath);
+
+		if (provider == NULL)
+			continue;
+		if (on_trial(way))
+		{
+			if (way->under_way > 0 || way->tried_in == pump->cycle)
+				continue;
+			way->tried_in = pump->cycle;
+			lane->room = Min(lane->room, 1);
+		}
+		lane->way = way;
+		return provider;
+	}
+	lane->room = 0;
+	return NULL;
+}
+
+/*
+ * Where messages wait for several providers, none of them may have more than
+ * half of what can be under way: one that keeps its connections waiting would
+ * stop the others.
+ */
+static void
+share_out(Pump *pump, ProviderEntry **chosen)
+{
+	int			providers = 0;
+
+	for (int i = 0; i < pump->claim.nlanes; i++)
+	{
+		bool		seen = chosen[i] == NULL;
+
+		for (int j = 0; j < i && !seen; j++)
+			seen = chosen[j] == chosen[i];
+		providers += seen ? 0 : 1;
+	}
+	for (int i = 0; i < pump->claim.nlanes && providers > 1; i++)
+	{
+		int			lanes = 0;
+
+		for (int j = 0; j < pump->claim.nlanes; j++)
+			lanes += chosen[j] == chosen[i] ? 1 : 0;
+		if (chosen[i] != NULL)
+			pump->claim.lanes[i].room = Min(pump->claim.lanes[i].room,
+											(Max(mktg_max_in_flight / 2, 1) - chosen[i]->messages + lanes - 1) / lanes);
+	}
+}
+
 void
 mktg_limit_lanes(Pump *pump)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	ProviderEntry **chosen = palloc(sizeof(ProviderEntry *) * (pump->claim.nlanes + 1));
 	Aftermath	aftermath;
 
 	mktg_aftermath_begin(&aftermath);
 	for (int i = 0; i < pump->claim.nlanes; i++)
 	{
 		MktgLane   *lane = &pump->claim.lanes[i];
-		SenderEntry *sender = mktg_sender_entry(pump, lane->tenant_id, lane->sender_id);
-		ProviderEntry *provider;
-		bool		tried;
+		ProviderEntry *provider = chosen[i] = choose_way(pump, lane, now, &aftermath);
 
-		note_provider(sender, lane->provider);
-		if (now < sender->not_before)
-		{
-			lane->room = 0;
+		if (provider == NULL)
 			continue;
-		}
-		provider = open_provider(pump, lane->provider, now, &tried);
-		if (provider->provider == NULL || provider->stale)
-		{
-			lane->room = 0;
-			if (provider->provider == NULL && tried)
-				mktg_aftermath_failure(&aftermath, lane->tenant_id, lane->sender_id, "config",
-									   provider->why, pump->claim.now);
-			continue;
-		}
 		if (!provider->provider->driver->in_process)
 			lane->room = Min(lane->room, (provider->provider->max_connections - provider->under_way) *
 							 provider->provider->driver->max_batch);
-		/* after a rest one message tries the way */
-		if (sender->failing >= BREAKER_COUNT || sender->config_failures > 0)
-			lane->room = Min(lane->room, 1);
 		mktg_templates_load(lane);
 	}
+	share_out(pump, chosen);
 	mktg_aftermath_store(&aftermath);
 }
 
-/* What an outcome says of the sender's way to its provider. */
+/* ---- rests on record ---- */
+
+void
+mktg_ways_note(Pump *pump, Aftermath *aftermath)
+{
+	HASH_SEQ_STATUS scan;
+	MktgWay    *way;
+
+	hash_seq_init(&scan, pump->ways);
+	while ((way = hash_seq_search(&scan)) != NULL)
+		if (way->changed && !way->key.fallback)
+			mktg_aftermath_rest(aftermath, way);
+}
+
+void
+mktg_ways_noted(Pump *pump)
+{
+	HASH_SEQ_STATUS scan;
+	MktgWay    *way;
+
+	hash_seq_init(&scan, pump->ways);
+	while ((way = hash_seq_search(&scan)) != NULL)
+	{
+		if (way->changed)
+			way->noted = !way->key.fallback && way->not_before != 0;
+		way->changed = false;
+	}
+}
+
+/* ---- what outcomes say ---- */
+
 void
 mktg_learn(Slot *slot)
 {
-	SenderEntry *sender = slot->sender;
+	MktgWay    *way = slot->way;
 	TimestampTz now = GetCurrentTimestamp();
-	int64		rest = rest_after(slot, now < sender->not_before);
+	int64		rest = rest_after(slot, now < way->not_before);
 
 	if (rest > 0)
-		sender->not_before = Max(sender->not_before, TimestampTzPlusMilliseconds(now, rest));
+	{
+		way->not_before = Max(way->not_before, TimestampTzPlusMilliseconds(now, rest));
+		way->changed = true;
+		strlcpy(way->why, slot->delivery.outcome.reason, sizeof(way->why));
+	}
+	else if (way->noted && way->failing == 0 && way->config_failures == 0)
+	{
+		way->not_before = 0;
+		way->changed = true;
+	}
 }
 
-/* How long the sender rests, in ms; 0: it goes on, or rests already. */
+/* How long the way rests, in ms; 0: it goes on, or rests already. */
 static int64
 rest_after(Slot *slot, bool resting)
 {
-	SenderEntry *sender = slot->sender;
+	MktgWay    *way = slot->way;
 	MktgOutcome *outcome = &slot->delivery.outcome;
 	double		chance = pg_prng_double(&pg_global_prng_state);
 
@@ -220,19 +347,19 @@ rest_after(Slot *slot, bool resting)
 			slot->provider->stale = true;
 			if (resting)
 				return 0;
-			return mktg_backoff_ms(CONFIG_REST + sender->config_failures++, 0, chance);
+			return mktg_backoff_ms(CONFIG_REST + way->config_failures++, 0, chance);
 		case MKTG_OUTCOME_RETRY:
-			sender->failing++;
+			way->failing++;
 			if (outcome->retry_after_ms > 0)
 				return mktg_backoff_ms(0, outcome->retry_after_ms, chance);
-			if (resting || sender->failing < BREAKER_COUNT)
+			if (resting || way->failing < BREAKER_COUNT)
 				return 0;
-			return mktg_backoff_ms(sender->rests++, 0, chance);
+			return mktg_backoff_ms(way->rests++, 0, chance);
 		case MKTG_OUTCOME_DOUBT:
 		case MKTG_OUTCOME_AGAIN:
 			return 0;
 		default:
-			sender->failing = sender->rests = sender->config_failures = 0;
+			way->failing = way->rests = way->config_failures = 0;
 			return 0;
 	}
 }

@@ -80,6 +80,9 @@ typedef struct Loop
 	bool		installed;		/* extension and schema are there */
 	bool		recorded;		/* by the transaction under way */
 	bool		segments;		/* there is something to refresh */
+	TimestampTz rated_at;		/* when it last looked how fast it goes */
+	uint64		rated_from;
+	double		rate;			/* outcomes a second */
 	char		note[128];		/* why it may not send; empty: it may */
 } Loop;
 
@@ -108,6 +111,7 @@ static bool step_due(const Loop *loop, TimestampTz now);
 static long wait_ms(const Loop *loop, TimestampTz now);
 static void end_worker(Loop *loop);
 static void plan_next_claim(Loop *loop);
+static void report_activity(Loop *loop);
 static void tell(Loop *loop);
 
 void
@@ -386,7 +390,26 @@ run_step(Loop *loop)
 	}
 	tell(loop);
 	pgstat_report_stat(false);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	report_activity(loop);
+}
+
+/* What pg_stat_activity shows between transactions. */
+static void
+report_activity(Loop *loop)
+{
+	const Pump *pump = loop->pump;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		since = (now - loop->rated_at) / USECS_PER_SEC;
+	char		text[128];
+
+	if (since >= 1)
+	{
+		loop->rate = (double) (pump->recorded - loop->rated_from) / since;
+		loop->rated_from = pump->recorded;
+		loop->rated_at = now;
+	}
+	snprintf(text, sizeof(text), "delivering messages: %d under way, %.0f a second", pump->used - pump->nfinished, loop->rate);
+	pgstat_report_activity(STATE_IDLE, text);
 }
 
 static void
@@ -417,6 +440,7 @@ step(Loop *loop)
 		pump->sandbox_used = mktg_hear_sandbox(mktg_now()) > 0;
 	if (now >= loop->next_housekeeping || (pump->used == pump->nfinished && !pump->more))
 	{
+		(void) mktg_pause_over_limits();
 		mktg_sweep_cancelled();
 		mktg_complete_campaigns(0, mktg_now());
 		loop->next_housekeeping = TimestampTzPlusMilliseconds(now, HOUSEKEEPING_MS);
