@@ -23,6 +23,7 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_sandbox_driver,
 	&mktg_webhook_driver,
 	&mktg_smtp_driver,
+	&mktg_sendgrid_driver,
 	NULL
 };
 
@@ -145,9 +146,8 @@ number_setting(const MktgSetting *settings, int n, const char *name, long fallba
 	return value != NULL ? atol(value) : fallback;
 }
 
-/* Copies a text option where it is given; false if there was no memory. */
-static bool
-copy_setting(const MktgSetting *settings, int n, const char *name, char **copy)
+bool
+mktg_copy_setting(const MktgSetting *settings, int n, const char *name, char **copy)
 {
 	const char *value = mktg_setting(settings, n, name, NULL);
 
@@ -180,8 +180,8 @@ mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings, int n,
 												  DEFAULT_CONNECT_TIMEOUT_MS);
 	provider->max_connections = number_setting(settings, n, "max_connections",
 											   DEFAULT_MAX_CONNECTIONS);
-	if (!copy_setting(settings, n, "ca_file", &provider->ca_file) ||
-		!copy_setting(settings, n, "proxy", &provider->proxy))
+	if (!mktg_copy_setting(settings, n, "ca_file", &provider->ca_file) ||
+		!mktg_copy_setting(settings, n, "proxy", &provider->proxy))
 		snprintf(why, why_size, "out of memory");
 	else if (driver->open == NULL || driver->open(provider, settings, n, why, why_size))
 		return provider;

@@ -24,6 +24,36 @@
 #define PLAIN_HEADER	200		/* an ASCII text up to this length needs no folding */
 #define LONGEST_LINE	990		/* of a 7bit text; the limit is 998 */
 
+/* ---- what can be mailed ---- */
+
+bool
+mktg_mail_check(MktgDelivery *delivery)
+{
+	MktgOutcome *outcome = &delivery->outcome;
+
+	if (delivery->from_address == NULL || !mktg_mail_address_safe(delivery->from_address))
+		mktg_outcome_set(outcome, MKTG_OUTCOME_CONFIG, "the sender has no valid from_address");
+	else if (delivery->reply_to != NULL && !mktg_mail_address_safe(delivery->reply_to))
+		mktg_outcome_set(outcome, MKTG_OUTCOME_CONFIG, "the sender's reply_to is not a valid address");
+	else if (delivery->from_name != NULL &&
+			 !mktg_header_safe(delivery->from_name, strlen(delivery->from_name)))
+		mktg_outcome_set(outcome, MKTG_OUTCOME_CONFIG, "the sender's from_name holds a control character");
+	else if (!mktg_mail_address_safe(delivery->address))
+		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT, "the address is not a valid e-mail address");
+	else if (delivery->subject != NULL &&
+			 !mktg_header_safe(delivery->subject, delivery->subject_length))
+		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT,
+						 "the subject holds a line break or another control character");
+	else if (delivery->subject_length > MKTG_MAX_SUBJECT)
+		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT, "the subject is longer than %d bytes",
+						 MKTG_MAX_SUBJECT);
+	else if (delivery->html == NULL && delivery->body == NULL)
+		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT, "the message has neither text nor html");
+	else
+		return true;
+	return false;
+}
+
 /* ---- headers ---- */
 
 /* Can the text stand in a header as it is? */

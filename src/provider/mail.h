@@ -28,6 +28,9 @@ extern void mktg_mail_message_id(MktgBuffer *out, const char *id, const char *fr
 /* fit for an envelope and a header: one "@", nothing that ends or begins something else */
 extern bool mktg_mail_address_safe(const char *address);
 
+/* Can the delivery be mailed?  If not, its outcome says the first thing that is in the way. */
+extern bool mktg_mail_check(MktgDelivery *delivery);
+
 /* adds a text with every line end as CRLF */
 extern void mktg_mail_lines(MktgBuffer *out, const char *text, size_t length);
 

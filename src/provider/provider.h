@@ -110,6 +110,9 @@ extern bool mktg_check_base_url(const char *value, char *why, size_t why_size);	
 extern const char *mktg_setting(const MktgSetting *settings, int n, const char *name,
 								const char *fallback);
 
+/* copies the option's value where there is one; false if there was no memory */
+extern bool mktg_copy_setting(const MktgSetting *settings, int n, const char *name, char **copy);
+
 /* ---- drivers ---- */
 
 typedef struct MktgDriver MktgDriver;
@@ -138,6 +141,7 @@ struct MktgDriver
 	int			max_batch;		/* messages one request can carry */
 	bool		in_process;		/* no request: deliver() is called instead */
 	bool		wants_data;		/* MktgDelivery.data is to be filled */
+	bool		mail;			/* carries e-mail: its senders need a from_address that is one */
 	bool		blocking;		/* libcurl waits inside this protocol: threads.c carries it */
 	bool		http2;			/* requests share connections by HTTP/2 where the server agrees */
 	const char *protocols;		/* for libcurl, such as "https" or "smtp,smtps" */

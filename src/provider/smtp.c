@@ -290,35 +290,6 @@ smtp_prepare(MktgRequest *request)
 		curl_easy_setopt(request->easy, CURLOPT_PREREQFUNCTION, transaction_begins) == CURLE_OK;
 }
 
-/* The first thing that keeps the delivery from being mailed; its outcome says so. */
-static bool
-check_delivery(MktgDelivery *delivery)
-{
-	MktgOutcome *outcome = &delivery->outcome;
-
-	if (delivery->from_address == NULL || !mktg_mail_address_safe(delivery->from_address))
-		mktg_outcome_set(outcome, MKTG_OUTCOME_CONFIG, "the sender has no valid from_address");
-	else if (delivery->reply_to != NULL && !mktg_mail_address_safe(delivery->reply_to))
-		mktg_outcome_set(outcome, MKTG_OUTCOME_CONFIG, "the sender's reply_to is not a valid address");
-	else if (delivery->from_name != NULL &&
-			 !mktg_header_safe(delivery->from_name, strlen(delivery->from_name)))
-		mktg_outcome_set(outcome, MKTG_OUTCOME_CONFIG, "the sender's from_name holds a control character");
-	else if (!mktg_mail_address_safe(delivery->address))
-		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT, "the address is not a valid e-mail address");
-	else if (delivery->subject != NULL &&
-			 !mktg_header_safe(delivery->subject, delivery->subject_length))
-		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT,
-						 "the subject holds a line break or another control character");
-	else if (delivery->subject_length > MKTG_MAX_SUBJECT)
-		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT, "the subject is longer than %d bytes",
-						 MKTG_MAX_SUBJECT);
-	else if (delivery->html == NULL && delivery->body == NULL)
-		mktg_outcome_set(outcome, MKTG_OUTCOME_PERMANENT, "the message has neither text nor html");
-	else
-		return true;
-	return false;
-}
-
 static void
 build_headers(MktgBuffer *out, const MktgDelivery *delivery)
 {
@@ -442,7 +413,7 @@ smtp_build(MktgRequest *request)
 	Scratch    *scratch = request->scratch;
 	bool		ok;
 
-	if (!check_delivery(delivery))
+	if (!mktg_mail_check(delivery))
 		return false;
 	scratch->begun = scratch->ended = scratch->all_read = false;
 	scratch->replies = STAGE_BEGUN;
@@ -583,6 +554,7 @@ const MktgDriver mktg_smtp_driver = {
 	.name = "smtp",
 	.options = options,
 	.max_batch = 1,
+	.mail = true,
 	.blocking = true,
 	.protocols = "smtp,smtps",
 	.scratch_size = sizeof(Scratch),

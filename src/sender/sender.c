@@ -97,13 +97,12 @@ static void
 check_identity(const MktgDriver *driver, const char *channel, char **from_address,
 			   const char *from_name, char **reply_to)
 {
-	bool		mail = strcmp(driver->name, "smtp") == 0 ||
-		(channel != NULL && strcmp(channel, "email") == 0);
+	bool		mail = driver->mail || (channel != NULL && strcmp(channel, "email") == 0);
 
-	if (*from_address == NULL && strcmp(driver->name, "smtp") == 0)
+	if (*from_address == NULL && driver->mail)
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_INVALID_ADDRESS),
-				 errmsg("a sender of an SMTP provider needs from_address"),
+				 errmsg("a sender of driver \"%s\" needs from_address", driver->name),
 				 errhint("Give the e-mail address its messages come from.")));
 	require_header_safe("from_address", *from_address);
 	require_header_safe("from_name", from_name);

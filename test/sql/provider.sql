@@ -56,7 +56,7 @@ SELECT is(pg_temp.hint($$ALTER SERVER hook OPTIONS (ADD x 'y')$$),
 SELECT is(pg_temp.hint($$ALTER SERVER box OPTIONS (ADD x 'y')$$),
           'Valid options in this context are: driver, bounced_rate, delivered_rate, doubt_rate, failed_rate, read_rate, retry_rate, seed',
           'the options of sandbox');
-SELECT is(pg_temp.hint(pg_temp.server($$driver 'x'$$)), 'Drivers are: sandbox, webhook, smtp.', 'the drivers');
+SELECT matches(pg_temp.hint(pg_temp.server($$driver 'x'$$)), '^Drivers are: sandbox, webhook, smtp(, [a-z_]+)*[.]$', 'the drivers');
 SELECT is(pg_temp.hint(pg_temp.server($$driver 'smtp', host 'h', user 'x'$$)),
           'Put it into the file that option "credential_file" names, or call mktg.set_credential().', 'where a secret belongs');
 
@@ -64,7 +64,7 @@ SELECT is(pg_temp.hint(pg_temp.server($$driver 'smtp', host 'h', user 'x'$$)),
 
 SELECT lives_ok($$CREATE USER MAPPING FOR PUBLIC SERVER mail OPTIONS (user 'me', password 'a')$$, 'credentials in a user mapping');
 SELECT throws_ok($$ALTER USER MAPPING FOR PUBLIC SERVER mail OPTIONS (ADD host 'x')$$, 'HV00D', 'invalid option "host"', 'no other options there');
-SELECT is(pg_temp.hint($$ALTER USER MAPPING FOR PUBLIC SERVER mail OPTIONS (ADD x 'y')$$), 'Valid options in this context are: secret, password, user', 'all credentials there are');
+SELECT matches(pg_temp.hint($$ALTER USER MAPPING FOR PUBLIC SERVER mail OPTIONS (ADD x 'y')$$), '^Valid options in this context are: secret, password, user(, [a-z_]+)*$', 'all credentials there are');
 DROP USER MAPPING FOR PUBLIC SERVER mail;
 
 -- ---- set_credential ----
@@ -144,7 +144,7 @@ SELECT throws_ok($$SELECT mktg.set_sender('', 'box')$$, 'MK020', NULL, 'an empty
 SELECT throws_ok($$SELECT mktg.set_sender(repeat('x', 201), 'box')$$, 'MK020', NULL, 'a name of 201 characters');
 SELECT throws_ok($$SELECT mktg.set_sender('x', 'box', 'email', 'no address')$$, 'MK022', 'from_address is not an e-mail address', 'a malformed address');
 SELECT throws_ok($$SELECT mktg.set_sender('x', 'box', from_address => 'a@b@c')$$, 'MK022', 'from_address is not an e-mail address', 'also without a channel, where it has an @');
-SELECT throws_ok($$SELECT mktg.set_sender('x', 'mail')$$, 'MK022', 'a sender of an SMTP provider needs from_address', 'an SMTP sender without one');
+SELECT throws_ok($$SELECT mktg.set_sender('x', 'mail')$$, 'MK022', 'a sender of driver "smtp" needs from_address', 'an SMTP sender without one');
 SELECT throws_ok($$SELECT mktg.set_sender('x', 'box', reply_to => 'nobody')$$, 'MK022', 'reply_to is not an e-mail address', 'a malformed reply_to');
 SELECT throws_ok($$SELECT mktg.set_sender('x', 'box', from_name => E'A\r\nBcc: b@example.com')$$, 'MK024', NULL, 'a line break in from_name');
 SELECT throws_ok($$SELECT mktg.set_sender('x', 'box', 'sms', E'SH\nOP')$$, 'MK024', NULL, 'a line break in from_address');

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 #
 # Turns published test cases (JSON) into C tables for the unit tests:
-#   cases.pl mustache FILE...  or  cases.pl signature FILE
+#   cases.pl mustache FILE...  or  cases.pl signature FILE  or  cases.pl errors FILE
 # A file that is not there gives no case; the test then says that it skipped.
 
 use strict;
@@ -61,6 +61,22 @@ if ($kind eq 'mustache')
 		  join(', ', (map { c_string($_) } @$values), 'NULL');
 	}
 	print "\t{NULL, NULL, NULL, {NULL}}\n};\n";
+}
+elsif ($kind eq 'errors')
+{
+	print "static const struct\n{\n\tconst char *provider;\n\tconst char *name;\n\tlong\t\tstatus;\n",
+	  "\tconst char *body;\n\tconst char *expect;\n}\t\t\tcases[] = {\n";
+	my $json = read_json($paths[0]) // {};
+	for my $provider (sort keys %$json)
+	{
+		for my $error (@{ $json->{$provider} })
+		{
+			my $body = ref $error->{body} ? JSON::PP->new->canonical->encode($error->{body}) : $error->{body};
+			printf "\t{%s, %s, %d, %s, %s},\n", c_string($provider), c_string($error->{name}),
+			  $error->{http_status}, c_string($body), c_string($error->{expect});
+		}
+	}
+	print "\t{NULL, NULL, 0, NULL, NULL}\n};\n";
 }
 else
 {
