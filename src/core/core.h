@@ -118,6 +118,21 @@ extern bool mktg_webhook_sign(const unsigned char *key, size_t key_length,
 							  const char *body, size_t body_length,
 							  char out[64]);
 
+/* ---- jwt.c: JSON Web Tokens signed with RS256 ---- */
+
+struct evp_pkey_st;
+
+/*
+ * Reads an RSA private key of 2048 bits or more from PEM, whose line ends may
+ * be written as \n; NULL if it is none.  Free with mktg_rsa_key_free().
+ */
+extern struct evp_pkey_st *mktg_rsa_key(const char *pem);
+extern void mktg_rsa_key_free(struct evp_pkey_st *key);
+
+/* Adds HEADER.PAYLOAD.SIGNATURE in base64url; false if that failed. */
+extern bool mktg_jwt_sign(struct evp_pkey_st *key, const char *header, const char *payload,
+						  size_t payload_length, MktgBuffer *out);
+
 /* ---- netpolicy.c: which addresses a URL that came as data may reach ---- */
 
 /* public unicast only: hardening, section 2 */

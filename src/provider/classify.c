@@ -27,7 +27,7 @@
 #define SECRET_LENGTH	24		/* keys of providers are longer than words */
 #define TEXT_SIZE		1024
 #define REPLY_TEXT_SIZE	200
-#define REPLY_DEPTH		32		/* of JSON; replies nest a few levels */
+#define JSON_DEPTH		32		/* replies nest a few levels */
 
 /* ---- reasons ---- */
 
@@ -144,19 +144,19 @@ mktg_outcome_all(const MktgRequest *request, const MktgOutcome *outcome)
 
 /* ---- replies ---- */
 
-struct json_object *
-mktg_reply_json(const MktgRequest *request)
+/* Text with a NUL behind its last byte, which ends a number that stands alone. */
+static json_object *
+parse_json(const char *text, size_t length)
 {
 	json_tokener *tokener;
 	json_object *object;
 
-	if (request->reply.length == 0)
+	if (length == 0)
 		return NULL;
-	tokener = json_tokener_new_ex(REPLY_DEPTH);
+	tokener = json_tokener_new_ex(JSON_DEPTH);
 	if (tokener == NULL)
 		return NULL;
-	/* the NUL behind the last byte ends a number that stands alone */
-	object = json_tokener_parse_ex(tokener, request->reply.data, (int) request->reply.length + 1);
+	object = json_tokener_parse_ex(tokener, text, (int) length + 1);
 	if (json_tokener_get_error(tokener) != json_tokener_success)
 	{
 		json_object_put(object);
@@ -164,6 +164,18 @@ mktg_reply_json(const MktgRequest *request)
 	}
 	json_tokener_free(tokener);
 	return object;
+}
+
+struct json_object *
+mktg_reply_json(const MktgRequest *request)
+{
+	return parse_json(request->reply.data, request->reply.length);
+}
+
+struct json_object *
+mktg_data_json(const MktgDelivery *delivery)
+{
+	return parse_json(delivery->data, delivery->data_length);
 }
 
 const char *

@@ -24,6 +24,7 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_webhook_driver,
 	&mktg_smtp_driver,
 	&mktg_sendgrid_driver,
+	&mktg_fcm_driver,
 	NULL
 };
 
@@ -180,7 +181,10 @@ mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings, int n,
 												  DEFAULT_CONNECT_TIMEOUT_MS);
 	provider->max_connections = number_setting(settings, n, "max_connections",
 											   DEFAULT_MAX_CONNECTIONS);
-	if (!mktg_copy_setting(settings, n, "ca_file", &provider->ca_file) ||
+	if (driver->authorize != NULL)
+		provider->authority = calloc(1, sizeof(MktgAuthority));
+	if ((driver->authorize != NULL && provider->authority == NULL) ||
+		!mktg_copy_setting(settings, n, "ca_file", &provider->ca_file) ||
 		!mktg_copy_setting(settings, n, "proxy", &provider->proxy))
 		snprintf(why, why_size, "out of memory");
 	else if (driver->open == NULL || driver->open(provider, settings, n, why, why_size))
@@ -199,6 +203,7 @@ mktg_provider_close(MktgProvider *provider)
 	mktg_requests_free(provider->idle);
 	if (provider->driver->close != NULL)
 		provider->driver->close(provider);
+	free(provider->authority);
 	free(provider->ca_file);
 	free(provider->proxy);
 	free(provider);

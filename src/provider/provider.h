@@ -132,6 +132,7 @@ typedef struct MktgProvider
 	long		connect_timeout_ms; /* default 10000 */
 	long		max_connections;	/* requests open at once, default 64 */
 	bool		http2;			/* as the driver says; its open() may change it */
+	struct MktgAuthority *authority;	/* the transport's: of a driver that authorizes, else NULL */
 } MktgProvider;
 
 struct MktgDriver
@@ -176,6 +177,21 @@ struct MktgDriver
 
 	/* gives every delivery without outcome its own, from request->result and the reply */
 	void		(*classify) (MktgRequest *request);
+
+	/*
+	 * A driver whose provider wants a token that has to be asked for has these
+	 * three, else none.  The transport asks before anything is built, again
+	 * shortly before the token's end, and once more where a reply says that it
+	 * is not good; meanwhile it holds the provider's requests.
+	 *
+	 * authorize() is as build(), for a handle of its own with no message:
+	 * deliveries[0] only takes the outcome.  authorized() reads the reply and
+	 * gives the token's life in ms, or 0 with that outcome set, which then is
+	 * everyone's who waits.  Nothing of theirs has left: it cannot be doubt.
+	 */
+	bool		(*authorize) (MktgRequest *request);
+	int64_t		(*authorized) (MktgRequest *request);
+	bool		(*unauthorized) (const MktgRequest *request);
 
 	/* in_process: the outcome at once */
 	void		(*deliver) (MktgProvider *provider, MktgDelivery *delivery);
@@ -256,6 +272,9 @@ struct MktgRequest
 	bool		hung_up;
 	int64_t		deadline;		/* of a request in a thread, monotonic ms */
 	struct MktgTransport *transport;
+	bool		asks;			/* for the provider's token */
+	bool		asked_again;	/* the token was refused once */
+	unsigned int token;			/* which one it was built with */
 	int			running_at;		/* place in the transport's list */
 	struct MktgRequest *next;
 };
@@ -308,6 +327,9 @@ extern bool mktg_request_never_sent(const MktgRequest *request);
 /* the reply's JSON, json_object_put() it; NULL if it is none */
 struct json_object;
 extern struct json_object *mktg_reply_json(const MktgRequest *request);
+
+/* the same of a message's data; NULL also where it is nested more than 32 deep */
+extern struct json_object *mktg_data_json(const MktgDelivery *delivery);
 
 /* a member's text or whole number; the fallback if there is none of that name and type */
 extern const char *mktg_member_text(struct json_object *object, const char *name, const char *fallback);

@@ -259,10 +259,8 @@ clear_buffer(MktgBuffer *buffer)
  * way to fail.
  */
 void
-mktg_request_put(MktgRequest *request)
+mktg_request_clear(MktgRequest *request)
 {
-	MktgProvider *provider = request->provider;
-
 	if (request->headers != NULL)
 	{
 		(void) SET(request, CURLOPT_HTTPHEADER, NULL);
@@ -281,7 +279,7 @@ mktg_request_put(MktgRequest *request)
 		curl_mime_free(request->mime);
 		request->mime = NULL;
 	}
-	if (request->body.length > 0 && !provider->driver->blocking)
+	if (request->body.length > 0 && !request->provider->driver->blocking)
 		(void) SET(request, CURLOPT_POSTFIELDS, NULL);
 	clear_buffer(&request->body);
 	clear_buffer(&request->reply);
@@ -295,10 +293,19 @@ mktg_request_put(MktgRequest *request)
 	request->result = CURLE_OK;
 	request->status = 0;
 	request->may_have_arrived = false;
+}
+
+void
+mktg_request_put(MktgRequest *request)
+{
+	MktgProvider *provider = request->provider;
+
+	mktg_request_clear(request);
+	request->asked_again = false;
 	request->count = 0;
 
 	provider->open_requests--;
-	if (request->hung_up)
+	if (request->hung_up || request->asks)
 	{
 		request_free(request);
 		return;

@@ -51,6 +51,7 @@ struct MktgTransport
 	Watch	   *watches;
 	int			n_watches;
 	int			open;			/* requests started and not yet taken from finished */
+	MktgRequestQueue held;		/* wait for a token of their provider, not yet built */
 	MktgRequestQueue starting;	/* for the next drive() to hand to libcurl */
 	MktgRequestQueue finished;
 	MktgRequest **running;		/* in multi; for destroy() */
@@ -63,8 +64,8 @@ static int	watch_socket(CURL *easy, curl_socket_t fd, int what, void *data, void
 static int	set_timer(CURLM *multi, long timeout_ms, void *data);
 static void complete(MktgTransport *transport, MktgRequest *request, CURLcode result);
 
-static int64_t
-now_ms(void)
+int64_t
+mktg_now_ms(void)
 {
 	struct timespec now;
 
@@ -122,7 +123,8 @@ mktg_transport_destroy(MktgTransport *transport)
 		(void) curl_multi_remove_handle(transport->multi, transport->running[i]->easy);
 		mktg_request_put(transport->running[i]);
 	}
-	while ((request = mktg_queue_take(&transport->starting)) != NULL ||
+	while ((request = mktg_queue_take(&transport->held)) != NULL ||
+		   (request = mktg_queue_take(&transport->starting)) != NULL ||
 		   (request = mktg_queue_take(&transport->finished)) != NULL)
 		mktg_request_put(request);
 
@@ -237,7 +239,7 @@ set_timer(CURLM *multi, long timeout_ms, void *data)
 	MktgTransport *transport = data;
 
 	(void) multi;
-	transport->deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	transport->deadline = timeout_ms < 0 ? -1 : mktg_now_ms() + timeout_ms;
 	return 0;
 }
 
@@ -256,7 +258,7 @@ mktg_transport_timeout_ms(const MktgTransport *transport)
 		return 0;
 	if (transport->deadline < 0)
 		return -1;
-	left = transport->deadline - now_ms();
+	left = transport->deadline - mktg_now_ms();
 	return left > 0 ? (long) left : 0;
 }
 
@@ -276,12 +278,41 @@ set_all(MktgDelivery **deliveries, int count, MktgOutcomeKind kind, const char *
 			mktg_outcome_set(&deliveries[i]->outcome, kind, "%s", reason);
 }
 
+MktgRequestQueue *
+mktg_transport_held(MktgTransport *transport)
+{
+	return &transport->held;
+}
+
+void
+mktg_transport_finish(MktgTransport *transport, MktgRequest *request)
+{
+	if (request->asks)
+		mktg_authority_settle(transport, request);
+	else
+		mktg_queue_add(&transport->finished, request);
+}
+
 /* Nothing was sent, and the request comes out with that. */
 static void
 fail_unsent(MktgTransport *transport, MktgRequest *request, const char *reason)
 {
 	set_all(request->deliveries, request->count, MKTG_OUTCOME_RETRY, reason);
-	mktg_queue_add(&transport->finished, request);
+	mktg_transport_finish(transport, request);
+}
+
+void
+mktg_transport_launch(MktgTransport *transport, MktgRequest *request)
+{
+	const MktgDriver *driver = request->provider->driver;
+
+	if (!(request->asks ? driver->authorize : driver->build) (request))
+		/* the driver has said why of each; this is for one that forgot */
+		fail_unsent(transport, request, "not sent: the request could not be built");
+	else if (!mktg_request_set_body(request))
+		fail_unsent(transport, request, "not sent: out of memory");
+	else
+		mktg_queue_add(&transport->starting, request);
 }
 
 bool
@@ -306,13 +337,10 @@ mktg_transport_start(MktgTransport *transport, MktgProvider *provider,
 			driver->deliver(provider, deliveries[i]);
 		mktg_queue_add(&transport->finished, request);
 	}
-	else if (!driver->build(request))
-		/* the driver has said why of each; this is for one that forgot */
-		fail_unsent(transport, request, "not sent: the request could not be built");
-	else if (!mktg_request_set_body(request))
-		fail_unsent(transport, request, "not sent: out of memory");
+	else if (provider->authority != NULL)
+		mktg_authority_launch(transport, request);
 	else
-		mktg_queue_add(&transport->starting, request);
+		mktg_transport_launch(transport, request);
 	return true;
 }
 
@@ -384,10 +412,15 @@ static void
 complete(MktgTransport *transport, MktgRequest *request, CURLcode result)
 {
 	mktg_request_done(request, result);
-	request->provider->driver->classify(request);
-	set_all(request->deliveries, request->count, MKTG_OUTCOME_DOUBT,
-			"the driver did not say what became of the message");
-	mktg_queue_add(&transport->finished, request);
+	if (!request->asks)
+	{
+		if (request->provider->authority != NULL && mktg_authority_again(transport, request))
+			return;
+		request->provider->driver->classify(request);
+		set_all(request->deliveries, request->count, MKTG_OUTCOME_DOUBT,
+				"the driver did not say what became of the message");
+	}
+	mktg_transport_finish(transport, request);
 }
 
 /* Takes a request out of the multi handle. */
@@ -481,7 +514,7 @@ mktg_transport_drive(MktgTransport *transport)
 	n = epoll_wait(transport->epoll_fd, events, EVENTS_AT_ONCE, 0);
 	for (int i = 0; i < n; i++)
 		handle_event(transport, &events[i]);
-	if (transport->deadline >= 0 && transport->deadline <= now_ms())
+	if (transport->deadline >= 0 && transport->deadline <= mktg_now_ms())
 		handle_timer(transport);
 	take_finished(transport);
 	while (transport->threads != NULL &&
@@ -511,7 +544,8 @@ mktg_transport_abandon(MktgTransport *transport)
 		remove_from_multi(transport, request);
 		cut_short(transport, request, CURLE_ABORTED_BY_CALLBACK);
 	}
-	while ((request = mktg_queue_take(&transport->starting)) != NULL)
+	while ((request = mktg_queue_take(&transport->starting)) != NULL ||
+		   (request = mktg_queue_take(&transport->held)) != NULL)
 		fail_unsent(transport, request, "not sent: the sending process was told to end");
 	if (transport->threads == NULL)
 		return;

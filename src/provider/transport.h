@@ -35,7 +35,10 @@ extern bool mktg_request_set_body(MktgRequest *request);
 /* Reads what libcurl knows once it is done. */
 extern void mktg_request_done(MktgRequest *request, CURLcode result);
 
-/* Empties the request and keeps it with its provider. */
+/* Empties the request, but for its deliveries. */
+extern void mktg_request_clear(MktgRequest *request);
+
+/* Empties the request and keeps it with its provider, or frees it if it asked for a token. */
 extern void mktg_request_put(MktgRequest *request);
 extern void mktg_requests_free(MktgRequest *list);
 
@@ -43,6 +46,35 @@ extern void mktg_requests_free(MktgRequest *list);
 
 extern bool mktg_transport_socket_opened(MktgTransport *transport, int fd);
 extern int	mktg_transport_close_socket(void *transport, curl_socket_t fd);
+
+/* Builds the request and lets it leave with the next drive(). */
+extern void mktg_transport_launch(MktgTransport *transport, MktgRequest *request);
+
+/* The request comes out as finished, its outcomes set. */
+extern void mktg_transport_finish(MktgTransport *transport, MktgRequest *request);
+
+extern MktgRequestQueue *mktg_transport_held(MktgTransport *transport);	/* those that wait for a token */
+extern int64_t mktg_now_ms(void);	/* monotonic */
+
+/* ---- authority.c: tokens of providers ---- */
+
+typedef struct MktgAuthority
+{
+	MktgDelivery delivery;		/* of the request that asks: how that went */
+	bool		asking;
+	unsigned int token;			/* number of the one there is, or was */
+	int64_t		ask_at;			/* monotonic ms */
+	int64_t		valid_until;
+} MktgAuthority;
+
+/* Lets the request go, or holds it until there is a token, which is asked for where that is due. */
+extern void mktg_authority_launch(MktgTransport *transport, MktgRequest *request);
+
+/* The request that asked is done: those that waited go, or end as it did. */
+extern void mktg_authority_settle(MktgTransport *transport, MktgRequest *request);
+
+/* Was the token refused, and does the request go once more?  Then it is on its way. */
+extern bool mktg_authority_again(MktgTransport *transport, MktgRequest *request);
 
 /* ---- threads.c: threads for protocols in which libcurl waits ---- */
 

@@ -76,7 +76,9 @@ mktg_ways_refresh(Pump *pump)
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
 		entry->stale |= changed;
-		if (!entry->stale || entry->under_way > 0)
+		/* a token may be under way where no message is */
+		if (!entry->stale || entry->under_way > 0 ||
+			(entry->provider != NULL && entry->provider->open_requests > 0))
 			continue;
 		if (entry->provider != NULL)
 			mktg_provider_close(entry->provider);

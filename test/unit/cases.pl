@@ -1,12 +1,16 @@
 #!/usr/bin/perl
 #
 # Turns published test cases (JSON) into C tables for the unit tests:
-#   cases.pl mustache FILE...  or  cases.pl signature FILE  or  cases.pl errors FILE
+#   cases.pl mustache FILE...
+#   cases.pl signature FILE
+#   cases.pl jwt FILE_OF_RFC_7520 FILE_OF_SERVICE_ACCOUNT
+#   cases.pl errors FILE
 # A file that is not there gives no case; the test then says that it skipped.
 
 use strict;
 use warnings;
 use JSON::PP;
+use MIME::Base64;
 
 sub c_string
 {
@@ -61,6 +65,24 @@ if ($kind eq 'mustache')
 		  join(', ', (map { c_string($_) } @$values), 'NULL');
 	}
 	print "\t{NULL, NULL, NULL, {NULL}}\n};\n";
+}
+elsif ($kind eq 'jwt')
+{
+	my ($rfc, $account) = map { read_json($_) } @paths;
+	my $key = $account && $account->{service_account}{private_key};
+	my $decode = sub { my $text = shift; $text =~ tr/-_/+\//; return decode_base64($text . '=' x (-length($text) % 4)) };
+	print "static const struct\n{\n\tconst char *name;\n\tconst char *key;\n\tconst char *header;\n",
+	  "\tconst char *payload;\n\tconst char *token;\n}\t\t\tcases[] = {\n";
+	# both are signed by the key of RFC 7520, which the account has in PEM
+	for my $case ($rfc && $key ? [ 'RFC 7520, 4.1', $rfc->{output}{compact} ] : (),
+		$key ? [ 'a service account', $account->{assertion} ] : ())
+	{
+		my ($name, $token) = @$case;
+		my ($header, $payload) = map { $decode->($_) } split /\./, $token;
+		utf8::decode($payload);
+		printf "\t{%s, %s, %s, %s, %s},\n", map { c_string($_) } $name, $key, $header, $payload, $token;
+	}
+	print "\t{NULL, NULL, NULL, NULL, NULL}\n};\n";
 }
 elsif ($kind eq 'errors')
 {
