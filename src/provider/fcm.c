@@ -119,15 +119,6 @@ check_line(const char *value, char *why, size_t why_size)
 }
 
 static bool
-copy_text(const char *value, char **copy)
-{
-	if (value == NULL)
-		return true;
-	*copy = strdup(value);
-	return *copy != NULL;
-}
-
-static bool
 fcm_open(MktgProvider *provider, const MktgSetting *settings, int n, char *why, size_t why_size)
 {
 	Fcm		   *fcm = calloc(1, sizeof(Fcm));
@@ -137,9 +128,9 @@ fcm_open(MktgProvider *provider, const MktgSetting *settings, int n, char *why, 
 	if (fcm == NULL ||
 		asprintf(&fcm->url, "%s/v1/projects/%s/messages:send", base,
 				 mktg_setting(settings, n, "project_id", "")) < 0 ||
-		!copy_text(mktg_setting(settings, n, "token_uri", TOKEN_URI), &fcm->token_uri) ||
-		!copy_text(mktg_setting(settings, n, "client_email", ""), &fcm->client_email) ||
-		!copy_text(mktg_setting(settings, n, "private_key_id", NULL), &fcm->key_id))
+		(fcm->token_uri = strdup(mktg_setting(settings, n, "token_uri", TOKEN_URI))) == NULL ||
+		!mktg_copy_setting(settings, n, "client_email", &fcm->client_email) ||
+		!mktg_copy_setting(settings, n, "private_key_id", &fcm->key_id))
 	{
 		snprintf(why, why_size, "out of memory");
 		return false;
