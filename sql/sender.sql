@@ -30,3 +30,8 @@ CREATE FUNCTION mktg.why(contact bigint, campaign bigint, tenant bigint DEFAULT 
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_why';
 COMMENT ON FUNCTION mktg.why(bigint, bigint, bigint) IS 'every gate between a contact and a campaign''s message, in order, and what happened or will happen';
+
+CREATE FUNCTION mktg.rehearse(campaign bigint, tenant bigint DEFAULT 1, OUT contact_id bigint, OUT "position" integer, OUT address text, OUT send_date date, OUT send_at timestamptz, OUT action text, OUT reason text, OUT cost numeric) RETURNS SETOF record
+    LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
+    AS 'MODULE_PATHNAME', 'mktg_rehearse';
+COMMENT ON FUNCTION mktg.rehearse(bigint, bigint) IS 'one row a recipient: when a campaign would be sent, what it would cost, what is in the way; nothing is changed';

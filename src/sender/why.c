@@ -209,8 +209,8 @@ time_gates(Answer *answer, int64 contact, int64 campaign, int64 tenant)
 		.quiet_until = mktg_int64_at(0, F_QUIET_UNTIL),
 		.weekdays = mktg_null_at(0, F_WEEKDAYS) ? MKTG_EVERY_WEEKDAY : mktg_int32_at(0, F_WEEKDAYS)
 	};
-	pg_tz	   *tenant_zone = mktg_find_zone(mktg_text_at(0, F_TENANT_ZONE));
-	pg_tz	   *zone = mktg_zone_or(mktg_text_at(0, F_CONTACT_ZONE), tenant_zone);
+	const char *zone_name = mktg_text_at(0, mktg_null_at(0, F_CONTACT_ZONE) ? F_TENANT_ZONE : F_CONTACT_ZONE);
+	pg_tz	   *zone = mktg_zone_or(mktg_text_at(0, F_CONTACT_ZONE), mktg_find_zone(mktg_text_at(0, F_TENANT_ZONE)));
 	TimestampTz allowed = is_transactional() ? answer->now : mktg_next_allowed(answer->now, &hours, zone);
 	MktgTouch	touch = {
 		.tenant_id = tenant, .campaign_id = campaign, .contact_id = contact, .ref = "",
@@ -220,8 +220,8 @@ time_gates(Answer *answer, int64 contact, int64 campaign, int64 tenant)
 	schedule_gate(answer);
 	gate(answer, "quiet hours", allowed <= answer->now, true,
 		 is_transactional() ? "not asked for: transactional" : mktg_any_time(&hours) ? "any time" :
-		 allowed <= answer->now ? psprintf("open in %s", pg_get_timezone_name(zone)) :
-		 psprintf("closed in %s until %s", pg_get_timezone_name(zone), time_text(allowed)));
+		 allowed <= answer->now ? psprintf("open in %s", zone_name) :
+		 psprintf("closed in %s until %s", zone_name, time_text(allowed)));
 	if (is_transactional())
 	{
 		gate(answer, "frequency caps", true, false, "not asked for: transactional");
