@@ -49,3 +49,13 @@ COMMENT ON COLUMN mktg.campaign.max_age IS 'a message that has been queued as lo
 COMMENT ON COLUMN mktg.campaign.max_bounce_rate IS 'bounced to sent and bounced; above it the campaign pauses';
 COMMENT ON COLUMN mktg.campaign.max_complaint_rate IS 'complaints to sent; above it the campaign pauses';
 COMMENT ON COLUMN mktg.campaign.pause_reason IS 'why it paused by itself; NULL: somebody paused it';
+
+-- Channel ads: people in audiences of advertisers, and what they bought.
+ALTER TABLE mktg.consent DROP CONSTRAINT consent_channel_check,
+    ADD CONSTRAINT consent_channel_check CHECK (channel IN ('email', 'sms', 'push', 'whatsapp', 'webhook', 'in_app', 'ads'));
+ALTER TABLE mktg.suppression DROP CONSTRAINT suppression_channel_check,
+    ADD CONSTRAINT suppression_channel_check CHECK (channel IN ('email', 'sms', 'push', 'whatsapp', 'webhook', 'in_app', 'ads'));
+ALTER TABLE mktg.sender DROP CONSTRAINT sender_channel_check,
+    ADD CONSTRAINT sender_channel_check CHECK (channel IN ('email', 'sms', 'push', 'whatsapp', 'webhook', 'in_app', 'ads'));
+ALTER TABLE mktg.campaign DROP CONSTRAINT campaign_channel_check,
+    ADD CONSTRAINT campaign_channel_check CHECK (channel IN ('email', 'sms', 'push', 'whatsapp', 'webhook', 'in_app', 'ads'));

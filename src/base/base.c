@@ -20,7 +20,7 @@
 #include "base/base.h"
 
 static const char *const channels[] = {
-	"email", "sms", "push", "whatsapp", "webhook", "in_app"
+	"email", "sms", "push", "whatsapp", "webhook", "in_app", "ads"
 };
 
 char	   *mktg_clock_setting = NULL;
@@ -146,7 +146,7 @@ mktg_require_channel(const char *channel)
 	ereport(ERROR,
 			(errcode(ERRCODE_MKTG_UNKNOWN_CHANNEL),
 			 errmsg("channel \"%s\" does not exist", channel),
-			 errhint("Channels are email, sms, push, whatsapp, webhook and in_app.")));
+			 errhint("Channels are email, sms, push, whatsapp, webhook, in_app and ads.")));
 }
 
 void

@@ -250,9 +250,10 @@ transition_allowed(const char *from, const char *to, const char *type)
 
 	if (strcmp(from, to) == 0)
 		return true;
-	/* the stream behind mktg.send() is born running */
+	/* the streams behind mktg.send() and send_conversion(), and what sync_segment() makes, are born running */
 	if (from[0] == '\0' && strcmp(to, "active") == 0)
-		return strcmp(type, "transactional") == 0;
+		return strcmp(type, "transactional") == 0 || strcmp(type, "conversion") == 0 ||
+			strcmp(type, "audience_sync") == 0;
 	for (int i = 0; i < lengthof(edges); i++)
 		if (strcmp(edges[i][0], from) == 0 && strcmp(edges[i][1], to) == 0)
 			return true;

@@ -100,6 +100,15 @@ typedef struct MktgMessageKey
 extern char *mktg_message_id(const MktgMessageKey *key);
 extern bool mktg_parse_message_id(const char *id, MktgMessageKey *key);
 
+/* Argument n as the ref of a message, or a random one that no other message has. */
+extern char *mktg_message_ref(FunctionCallInfo fcinfo, int n, const char *what);
+
+/*
+ * Queues a message of a running campaign and wakes the worker at commit, or
+ * writes it down as skipped; a message of that key that is there already stays.
+ */
+extern void mktg_enqueue(const MktgMessageKey *key, const char *channel, MktgArg variables, bool consent);
+
 /* Columns of reports: tenant, campaign, contact, ref, status, at, reason. */
 extern const Oid mktg_report_types[7];
 
@@ -114,12 +123,14 @@ extern uint64 mktg_apply_reports(const MktgColumns *reports);
 /*
  * The address of contact row "c" on a channel (SQL expressions).  Push tokens
  * and webhook targets are attributes; in_app reaches the contact itself.
+ * Advertisers know a person by either of two addresses.
  */
 #define MKTG_SQL_ADDRESS(channel, c) \
 	"CASE " channel " WHEN 'email' THEN " c ".email" \
 	" WHEN 'sms' THEN " c ".phone WHEN 'whatsapp' THEN " c ".phone" \
 	" WHEN 'push' THEN nullif(btrim(" c ".attributes ->> 'push_token'), '')" \
 	" WHEN 'webhook' THEN coalesce(nullif(btrim(" c ".attributes ->> 'webhook_url'), ''), " c ".contact_id::text)" \
+	" WHEN 'ads' THEN coalesce(" c ".email, " c ".phone)" \
 	" ELSE " c ".contact_id::text END"
 
 /*
@@ -138,11 +149,41 @@ extern uint64 mktg_apply_reports(const MktgColumns *reports);
 	" AND x.channel = " channel " AND x.address_hash = mktg.address_hash(" address "))"
 
 /*
+ * A removal from an advertiser's audience: it goes whatever the contact's state,
+ * for who has left, unsubscribed or been deleted is to be forgotten there.
+ */
+#define MKTG_SQL_REMOVAL(m, c) \
+	"(" c ".channel = 'ads' AND " m ".variables ->> 'operation' = 'remove')"
+
+/*
+ * Uploads of one contact to an audience go one after another, in the order of
+ * their refs: row "o" of the queue waits while an earlier one is there.
+ */
+#define MKTG_SQL_ITS_TURN(channel, o) \
+	"(" channel " <> 'ads' OR NOT EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " o ".tenant_id" \
+	"   AND e.campaign_id = " o ".campaign_id AND e.contact_id = " o ".contact_id AND e.ref < " o ".ref))"
+
+/* ... and an addition that a later upload makes pointless is left out. */
+#define MKTG_SQL_SUPERSEDED(m, c) \
+	"(" c ".type = 'audience_sync' AND EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " m ".tenant_id" \
+	"   AND e.campaign_id = " m ".campaign_id AND e.contact_id = " m ".contact_id AND e.ref > " m ".ref))"
+
+/*
+ * What becomes of messages whose outcome nobody knows, of campaign "c" and its
+ * sender "s".  Who takes a message twice without harm is sent it again.
+ */
+#define MKTG_SQL_ON_DOUBT(c, s) \
+	"coalesce(" s ".on_doubt, CASE WHEN " c ".type = 'transactional' OR " c ".channel IN ('webhook', 'ads')" \
+	" THEN 'retry' ELSE 'hold' END)"
+
+/*
  * Why a queued or pending message "m" of campaign "c" must not go to contact
  * "p" (a LEFT JOIN), or NULL.  The order is that of the answer a person wants.
  */
 #define MKTG_SQL_GATE(m, c, p) \
-	"CASE WHEN " p ".contact_id IS NULL OR NOT " p ".is_active THEN 'inactive'" \
+	"CASE WHEN " MKTG_SQL_REMOVAL(m, c) " THEN NULL" \
+	" WHEN " MKTG_SQL_SUPERSEDED(m, c) " THEN 'superseded'" \
+	" WHEN " p ".contact_id IS NULL OR NOT " p ".is_active THEN 'inactive'" \
 	" WHEN " m ".address IS NULL THEN 'unreachable'" \
 	" WHEN " MKTG_SQL_SUPPRESSED(c ".channel", m ".address", m) " THEN 'suppressed'" \
 	" WHEN " c ".type <> 'transactional' AND NOT " MKTG_SQL_CONSENTED(c ".channel", m) \

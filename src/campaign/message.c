@@ -35,7 +35,6 @@ static bool apply_complaint(const MktgMessageKey *key, TimestampTz at);
 static void withdraw_consent(const MktgMessageKey *key);
 static bool apply_event(const MktgMessageKey *key, const char *event, TimestampTz at);
 static uint64 apply_one(const MktgMessageKey *key, const char *status, TimestampTz at, MktgArg reason);
-static char *new_ref(FunctionCallInfo fcinfo, int n);
 static int64 find_stream(const char *template_name, const char *channel, const char *sender_name, int64 tenant);
 static void refuse_unknown_status(const char *status, const char *hint);
 
@@ -324,11 +323,35 @@ mktg_settle(PG_FUNCTION_ARGS)
 Datum
 mktg_send(PG_FUNCTION_ARGS)
 {
+	int64		contact = mktg_int64_argument(fcinfo, 0, "contact");
+	char	   *template_name = mktg_text_argument(fcinfo, 1, "template");
+	char	   *channel = mktg_text_argument(fcinfo, 3, "channel");
+	int64		tenant = mktg_int64_argument(fcinfo, 6, "tenant");
+	MktgMessageKey key = {.tenant_id = tenant, .contact_id = contact};
+	text	   *id;
+
+	mktg_begin();
+	mktg_require_contact(contact, tenant);
+	mktg_require_channel(channel);
+	mktg_require_object(fcinfo, 2, "variables");
+	key.ref = mktg_message_ref(fcinfo, 4, "idempotency key");
+	key.campaign_id = find_stream(template_name, channel,
+								  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)), tenant);
+	mktg_enqueue(&key, channel, MKTG_FCARG(2), false);
+	id = mktg_keep_text(mktg_message_id(&key));
+	mktg_end();
+	PG_RETURN_TEXT_P(id);
+}
+
+void
+mktg_enqueue(const MktgMessageKey *key, const char *channel, MktgArg variables, bool consent)
+{
 	static MktgQuery query = MKTG_QUERY(
 		"WITH p AS MATERIALIZED (SELECT c.contact_id, c.is_active, c.tenant_id, " MKTG_SQL_ADDRESS("$5", "c") " AS address"
 		"   FROM mktg.contact c WHERE c.tenant_id = $1 AND c.contact_id = $3),"
 		" gated AS (SELECT p.*, CASE WHEN NOT p.is_active THEN 'inactive' WHEN p.address IS NULL THEN 'unreachable'"
-		"    WHEN " MKTG_SQL_SUPPRESSED("$5", "p.address", "p") " THEN 'suppressed' END AS reason FROM p),"
+		"    WHEN " MKTG_SQL_SUPPRESSED("$5", "p.address", "p") " THEN 'suppressed'"
+		"    WHEN $9 AND NOT " MKTG_SQL_CONSENTED("$5", "p") " THEN 'unsubscribed' END AS reason FROM p),"
 		" m AS (INSERT INTO mktg.message (tenant_id, campaign_id, contact_id, ref, address, status, send_day, queued_at,"
 		"    failure_reason, variables)"
 		"   SELECT $1, $2, contact_id, $4, address, CASE WHEN c.status NOT IN ('active', 'paused') THEN 'cancelled'"
@@ -338,36 +361,20 @@ mktg_send(PG_FUNCTION_ARGS)
 		"   RETURNING tenant_id, campaign_id, contact_id, ref, status)"
 		" INSERT INTO mktg.outbox (tenant_id, campaign_id, contact_id, ref, due)"
 		" SELECT tenant_id, campaign_id, contact_id, ref, $8 FROM m WHERE status = 'queued'",
-		INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, JSONBOID, DATEOID, TIMESTAMPTZOID);
-	int64		contact = mktg_int64_argument(fcinfo, 0, "contact");
-	char	   *template_name = mktg_text_argument(fcinfo, 1, "template");
-	char	   *channel = mktg_text_argument(fcinfo, 3, "channel");
-	int64		tenant = mktg_int64_argument(fcinfo, 6, "tenant");
+		INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, JSONBOID, DATEOID, TIMESTAMPTZOID, BOOLOID);
 	TimestampTz now = mktg_now();
-	MktgMessageKey key = {.tenant_id = tenant, .contact_id = contact};
-	text	   *id;
 
-	mktg_begin();
-	mktg_require_contact(contact, tenant);
-	mktg_require_channel(channel);
-	mktg_require_object(fcinfo, 2, "variables");
-	key.ref = new_ref(fcinfo, 4);
-	key.campaign_id = find_stream(template_name, channel,
-								  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)), tenant);
 	/* nothing queued: skipped, sent before, or the contact has been deleted meanwhile */
-	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(key.campaign_id), MKTG_INT64(contact), MKTG_TEXT(key.ref),
-				  MKTG_TEXT(channel), MKTG_FCARG(2), MKTG_DATE(mktg_tenant_day(now, tenant)), MKTG_TIME(now)) > 0)
+	if (mktg_call(&query, MKTG_INT64(key->tenant_id), MKTG_INT64(key->campaign_id), MKTG_INT64(key->contact_id),
+				  MKTG_TEXT(key->ref), MKTG_TEXT(channel), variables, MKTG_DATE(mktg_tenant_day(now, key->tenant_id)),
+				  MKTG_TIME(now), MKTG_ARG(BoolGetDatum(consent))) > 0)
 		mktg_wake_at_commit();
 	else
-		mktg_require_contact(contact, tenant);
-	id = mktg_keep_text(mktg_message_id(&key));
-	mktg_end();
-	PG_RETURN_TEXT_P(id);
+		mktg_require_contact(key->contact_id, key->tenant_id);
 }
 
-/* The idempotency key, or a random name that no other message has. */
-static char *
-new_ref(FunctionCallInfo fcinfo, int n)
+char *
+mktg_message_ref(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	char	   *key;
 	uint8		noise[12];
@@ -390,7 +397,7 @@ new_ref(FunctionCallInfo fcinfo, int n)
 		strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:+-") != strlen(key))
 		ereport(ERROR,
 				(errcode(ERRCODE_MKTG_INVALID_VALUE),
-				 errmsg("invalid idempotency key"),
+				 errmsg("invalid %s", what),
 				 errdetail("It must have 1 to %d letters, digits or characters of \"._:+-\".", MAX_REF),
 				 errhint("A UUID, or a name such as order-4711:receipt, will do.")));
 	return key;

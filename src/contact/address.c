@@ -95,7 +95,7 @@ find_form(FunctionCallInfo fcinfo, MktgAddressKind *kind,
 	const char *out;
 	size_t		out_length;
 
-	*kind = mktg_address_kind(VARDATA_ANY(channel), VARSIZE_ANY_EXHDR(channel));
+	*kind = mktg_address_kind(VARDATA_ANY(channel), VARSIZE_ANY_EXHDR(channel), in, length);
 	*result = mktg_address_form(*kind, in, length, buffer, &out, &out_length);
 	if (*result != MKTG_ADDRESS_OK)
 		return false;
@@ -107,7 +107,7 @@ find_form(FunctionCallInfo fcinfo, MktgAddressKind *kind,
 }
 
 MktgAddressKind
-mktg_address_kind(const char *channel, size_t length)
+mktg_address_kind(const char *channel, size_t length, const char *address, size_t address_length)
 {
 	char	   *name;
 
@@ -116,6 +116,8 @@ mktg_address_kind(const char *channel, size_t length)
 	if ((length == 3 && memcmp(channel, "sms", 3) == 0) ||
 		(length == 8 && memcmp(channel, "whatsapp", 8) == 0))
 		return MKTG_KIND_PHONE;
+	if (length == 3 && memcmp(channel, "ads", 3) == 0)
+		return memchr(address, '@', address_length) != NULL ? MKTG_KIND_EMAIL : MKTG_KIND_PHONE;
 
 	name = pnstrdup(channel, length);
 	mktg_require_channel(name);

@@ -38,8 +38,12 @@ extern MktgAddressResult mktg_address_form(MktgAddressKind kind,
 										   const char *in, size_t length, char *buffer,
 										   const char **form, size_t *form_length);
 
-/* Kind of a channel's addresses; an unknown channel is refused. */
-extern MktgAddressKind mktg_address_kind(const char *channel, size_t length);
+/*
+ * Kind of an address of a channel; an unknown channel is refused.  Advertisers know
+ * people by e-mail address or phone number, whichever it is.
+ */
+extern MktgAddressKind mktg_address_kind(const char *channel, size_t length,
+										 const char *address, size_t address_length);
 
 /* What is wrong with an address and how it is mended, to go with MK022. */
 extern int	mktg_address_errdetail(MktgAddressKind kind, MktgAddressResult result, size_t length);

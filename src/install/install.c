@@ -50,7 +50,7 @@ static const char sandbox_sql[] =
 
 /* in an order in which they can be dropped one by one */
 static const char *const tables[] = {
-	"segment_due", "segment_change", "segment_bitmap", "segment", "rule_alias", "field", "source",
+	"audience_sync", "segment_due", "segment_change", "segment_bitmap", "segment", "rule_alias", "field", "source",
 	"rfm_score", "cart", "event", "purchase", "campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
 	"provider_failure", "delivery_rate", "complaint", "contact_send", "frequency_cap", "pool_contact", "outbox", "sender_state", "sender",
 	"sender_pool", "template_version",

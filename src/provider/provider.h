@@ -75,6 +75,8 @@ typedef struct MktgDelivery
 	size_t		body_length;
 	const char *data;			/* a JSON object, rendered; NULL unless the driver wants_data */
 	size_t		data_length;
+	const char *contact;		/* a JSON object of the contact's columns; NULL unless the driver wants_contact */
+	size_t		contact_length;
 	bool		hold;			/* on_doubt: never repeat what may have been taken */
 	int64_t		now;			/* Unix seconds, mktg's clock */
 	MktgOutcome outcome;
@@ -142,6 +144,7 @@ struct MktgDriver
 	int			max_batch;		/* messages one request can carry */
 	bool		in_process;		/* no request: deliver() is called instead */
 	bool		wants_data;		/* MktgDelivery.data is to be filled */
+	bool		wants_contact;	/* MktgDelivery.contact is to be filled */
 	bool		mail;			/* carries e-mail: its senders need a from_address that is one */
 	bool		blocking;		/* libcurl waits inside this protocol: threads.c carries it */
 	bool		http2;			/* requests share connections by HTTP/2 where the server agrees */

@@ -34,7 +34,8 @@ PG_FUNCTION_INFO_V1(mktg_create_template);
  *		body text, locale text, category text, tenant bigint) returns bigint
  *
  * Errors: MK010 unknown tenant, MK012 unknown channel, MK020 invalid name,
- * MK023 texts that make no template, MK024 invalid locale, MK025 too large.
+ * MK023 texts that make no template, MK024 invalid locale, MK025 too large,
+ * MK032 channel ads.
  */
 Datum
 mktg_create_template(PG_FUNCTION_ARGS)
@@ -63,6 +64,11 @@ mktg_create_template(PG_FUNCTION_ARGS)
 
 	mktg_require_name("template", name);
 	mktg_require_channel(channel);
+	if (strcmp(channel, "ads") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_WRONG_CHANNEL),
+				 errmsg("channel ads has no templates"),
+				 errhint("mktg.sync_segment() and mktg.send_conversion() need none.")));
 	mktg_require_name("template category", category);
 	check_locale(locale);
 	check_subject(channel, subject);

@@ -36,7 +36,7 @@
 /* Rows of lane "l" that wait and are due, suspects or others. */
 #define WAITING_ROWS	"SELECT o.ctid AS tid, o.contact_id, o.ref, o.due, o.attempt FROM mktg.outbox o" \
 	" WHERE o.tenant_id = l.tenant_id AND o.campaign_id = l.campaign_id AND o.lease IS NULL" \
-	" AND o.due <= $6 AND (o.deaths > 0) = $7"
+	" AND o.due <= $6 AND (o.deaths > 0) = $7 AND " MKTG_SQL_ITS_TURN("l.type", "o")
 
 /* What is to become of the rows looked at. */
 typedef struct Decisions
@@ -76,15 +76,15 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 		"SELECT c.tenant_id, c.campaign_id, c.sender_id, c.template_id, t.version, c.priority, c.channel,"
 		"  c.template_data, s.name, s.provider::text, s.from_address, s.from_name, s.reply_to,"
 		"  coalesce(" MKTG_SQL_DAY_LIMIT("s", "n.today") ", 0), coalesce(s.rate_per_second, 0), s.max_attempts::integer,"
-		"  coalesce(s.on_doubt, CASE WHEN c.type = 'transactional' OR c.channel = 'webhook' THEN 'retry' ELSE 'hold' END) = 'hold',"
+		"  " MKTG_SQL_ON_DOUBT("c", "s") " = 'hold',"
 		"  n.today, o.due, u.due, coalesce(u.contact_id, 0), c.type, s.fallback::text, a.resting_until,"
 		"  s.monthly_budget IS NOT NULL, coalesce(s.pool_id, 0), n.time_zone, s.quiet_from, s.quiet_until,"
 		"  coalesce((SELECT sum(1 << (d - 1)) FROM unnest(s.weekdays) d), 127)::integer,"
-		"  c.type <> 'transactional' AND EXISTS (SELECT FROM mktg.frequency_cap f WHERE f.tenant_id = c.tenant_id"
+		"  c.type <> 'transactional' AND c.channel <> 'ads' AND EXISTS (SELECT FROM mktg.frequency_cap f WHERE f.tenant_id = c.tenant_id"
 		"   AND (f.channel IS NULL OR f.channel = c.channel) AND (f.type IS NULL OR f.type = c.type))"
 		" FROM mktg.campaign c"
 		" JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id AND s.is_active"
-		" JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id"
+		" LEFT JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id"
 		" JOIN LATERAL (SELECT n.time_zone, ($1 AT TIME ZONE n.time_zone)::date AS today FROM mktg.tenant n"
 		"   WHERE n.tenant_id = c.tenant_id) n ON true"
 		" LEFT JOIN mktg.sender_state a ON a.tenant_id = s.tenant_id AND a.sender_id = s.sender_id"
@@ -320,7 +320,7 @@ look_at_rows(MktgClaim *claim, int most, bool suspect)
 		"   c.pool_id <> 0 AND EXISTS (SELECT FROM mktg.pool_contact x WHERE x.tenant_id = c.tenant_id"
 		"    AND x.pool_id = c.pool_id AND x.contact_id = c.contact_id),"
 		"   c.contact_id, c.ref, c.attempt + 1, m.address, m.variables, c.due, p.external_id, p.email, p.phone, p.name,"
-		"   p.language, p.country, p.city, p.tier, p.time_zone, p.attributes"
+		"   p.language, p.country, p.city, p.tier, p.region, to_char(p.birth_date, 'YYYY-MM-DD'), p.gender, p.time_zone, p.attributes"
 		"  FROM c LEFT JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id"
 		"    AND m.contact_id = c.contact_id AND m.ref = c.ref"
 		"  LEFT JOIN mktg.contact p ON p.tenant_id = c.tenant_id AND p.contact_id = c.contact_id",

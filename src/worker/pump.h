@@ -97,6 +97,7 @@ typedef struct Slot
 	MktgBuffer	html;
 	MktgBuffer	body;
 	MktgBuffer	data;
+	MktgBuffer	contact;
 } Slot;
 
 typedef struct Pump

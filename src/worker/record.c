@@ -102,7 +102,7 @@ mktg_recover(int worker, TimestampTz now)
 {
 	static MktgQuery query = MKTG_BULK_QUERY(
 		"WITH dead AS MATERIALIZED (SELECT o.tenant_id, o.campaign_id, o.contact_id, o.ref, o.deaths, o.attempt,"
-		"    coalesce(s.on_doubt, CASE WHEN c.type = 'transactional' OR c.channel = 'webhook' THEN 'retry' ELSE 'hold' END) AS on_doubt"
+		"    " MKTG_SQL_ON_DOUBT("c", "s") " AS on_doubt"
 		"   FROM mktg.outbox o"
 		"   JOIN mktg.campaign c ON c.tenant_id = o.tenant_id AND c.campaign_id = o.campaign_id"
 		"   LEFT JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id"

@@ -60,6 +60,7 @@ static HTAB *templates = NULL;
 
 static TemplateEntry *find_entry(int64 tenant, int64 template_id, bool *found);
 static MktgTemplate *parse_column(TemplateEntry *entry, int column);
+static void render_contact(Slot *slot);
 static bool look_up(void *context, const char *name, size_t name_length, const char **value, size_t *length);
 static bool in_jsonb(Jsonb *object, const char *name, size_t name_length, const char **value, size_t *length);
 
@@ -98,6 +99,9 @@ mktg_templates_load(const MktgLane *lane)
 	entry->version = 0;
 	entry->subject = entry->html = entry->body = NULL;
 	entry->error[0] = '\0';
+	/* campaigns of channel ads have no template */
+	if (lane->template_id == 0)
+		return;
 	if (mktg_call(&query, MKTG_INT64(lane->tenant_id), MKTG_INT64(lane->template_id),
 				  MKTG_INT32(lane->template_version)) == 0)
 	{
@@ -176,6 +180,46 @@ mktg_render(Slot *slot, const MktgLane *lane)
 		delivery->data = slot->data.data;
 		delivery->data_length = slot->data.length;
 	}
+	if (slot->provider->provider->driver->wants_contact)
+		render_contact(slot);
+}
+
+/* Everything that may tell a person from others, as the contact has it now. */
+static void
+render_contact(Slot *slot)
+{
+	static const struct
+	{
+		const char *start;
+		int			column;
+	}			columns[] = {
+		{"\"external_id\":", MKTG_CLAIMED_EXTERNAL_ID}, {"\"email\":", MKTG_CLAIMED_EMAIL},
+		{"\"phone\":", MKTG_CLAIMED_PHONE}, {"\"name\":", MKTG_CLAIMED_NAME},
+		{"\"country\":", MKTG_CLAIMED_COUNTRY}, {"\"region\":", MKTG_CLAIMED_REGION},
+		{"\"city\":", MKTG_CLAIMED_CITY}, {"\"birth_date\":", MKTG_CLAIMED_BIRTH_DATE},
+		{"\"gender\":", MKTG_CLAIMED_GENDER},
+	};
+	MktgBuffer *out = &slot->contact;
+
+	mktg_buffer_clear(out);
+	mktg_buffer_add(out, "{", 1);
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		text	   *value;
+
+		if (slot->nulls[columns[i].column - 1])
+			continue;
+		value = DatumGetTextPP(slot->values[columns[i].column - 1]);
+		if (out->length > 1)
+			mktg_buffer_add(out, ",", 1);
+		mktg_buffer_puts(out, columns[i].start);
+		mktg_buffer_json_string(out, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	}
+	mktg_buffer_add(out, "}", 1);
+	if (out->failed)
+		refuse(slot, "the contact's columns are over 1 MB");
+	slot->delivery.contact = out->data;
+	slot->delivery.contact_length = out->length;
 }
 
 static bool

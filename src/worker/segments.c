@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * segments.c
- *		The process that keeps segments up to date beside the worker.
+ *		The process that keeps segments up to date beside the worker, and feeds
+ *		audiences at advertisers with what has changed in them.
  *
  * A refresh may take seconds, and messages must not wait for it.  So the worker
  * only asks, once a second, whether there is anything to refresh, and starts
@@ -39,6 +40,7 @@
 #include "utils/timeout.h"
 #include "utils/wait_event.h"
 
+#include "ads/ads.h"
 #include "base/base.h"
 #include "base/shared.h"
 #include "segment/segment.h"
@@ -189,7 +191,8 @@ refresh_step(void)
 		{
 			GetUserIdAndSecContext(&user, &context);
 			SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-			if (mktg_refresh_next(mktg_now(), CONTACTS_AT_ONCE))
+			if (mktg_refresh_next(mktg_now(), CONTACTS_AT_ONCE) ||
+				mktg_feed(mktg_now(), CONTACTS_AT_ONCE, 0).changes > 0)
 				step = STEP_DONE;
 			SetUserIdAndSecContext(user, context);
 		}

@@ -44,6 +44,7 @@
 #include "utils/timeout.h"
 #include "utils/wait_event.h"
 
+#include "ads/ads.h"
 #include "base/base.h"
 #include "base/compat.h"
 #include "base/shared.h"
@@ -428,7 +429,8 @@ step(Loop *loop)
 		mktg_pump_record(pump);
 	if (!allowed)
 		pump->more = false;
-	loop->segments = loop->installed && now >= loop->next_housekeeping && mktg_refresh_wanted(mktg_now());
+	loop->segments = loop->installed && now >= loop->next_housekeeping &&
+		(mktg_refresh_wanted(mktg_now()) || mktg_feed_wanted());
 	if (!allowed || stop_wanted)
 		return;
 	if (!loop->recovered)

@@ -75,7 +75,7 @@ SELECT is(pg_temp.refusal($$SELECT mktg.normalize_address('in_app', ' ')$$),
           'MK022 | invalid address for channel "in_app" | It is empty or blank. | Give 1 to 2000 bytes without control characters.',
           'token of blanks');
 SELECT is(pg_temp.refusal($$SELECT mktg.normalize_address('fax', '1')$$),
-          'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.',
+          'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.',
           'unknown channel');
 
 SELECT is(mktg._address_or_null('email', ' A@Example.com'), 'a@example.com', 'or null: the same form');
@@ -83,7 +83,7 @@ SELECT is(mktg._address_or_null(channel, address), NULL, 'or null: ' || channel 
   FROM (VALUES ('email', 'a@b'), ('email', ''), ('email', E'a@example.com\n'), ('sms', '12'), ('whatsapp', 'x'),
                ('push', ' '), ('webhook', E'a\nb')) AS v (channel, address);
 SELECT is(pg_temp.refusal($$SELECT mktg._address_or_null('Email', 'a@example.com')$$),
-          'MK012 | channel "Email" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.',
+          'MK012 | channel "Email" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.',
           'or null: an unknown channel is an error all the same');
 
 SELECT is(mktg.address_hash(address), sha256(convert_to(address, 'UTF8')), 'hash is SHA-256 of ' || length(address) || ' characters')
@@ -354,7 +354,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.' || call), refusal, 'refused: ' || left(
     ($$subscribe(404, 'email')$$, 'MK011 | contact 404 does not exist | Tenant 1 has no such contact. | mktg.upsert_contact() makes one and returns its contact_id.'),
     ($$subscribe(3002, 'email', tenant => 70)$$, 'MK011 | contact 3002 does not exist | Tenant 70 has no such contact. | mktg.upsert_contact() makes one and returns its contact_id.'),
     ($$subscribe(3001, 'email', tenant => 404)$$, 'MK010 | tenant 404 does not exist | Name the tenant as the last argument; SELECT tenant_id, name FROM mktg.tenant lists them.'),
-    ($$subscribe(3001, 'fax')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.'),
+    ($$subscribe(3001, 'fax')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.'),
     ($$subscribe(3001, 'email', '')$$, 'MK020 | name of a topic must have 1 to 200 characters | The name given has 0 characters. | Choose a name that is not blank and not longer.'),
     ($$subscribe(3001, 'email', repeat('x', 201))$$, 'MK020 | name of a topic must have 1 to 200 characters | The name given has 201 characters. | Choose a name that is not blank and not longer.'),
     ($$subscribe(3001, 'email', 'news', repeat('x', 2001))$$, 'MK025 | "source" of a consent is too long | It has 2001 characters, at most 2000 are allowed. | Keep documents elsewhere, and name them here.'),
@@ -366,7 +366,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.' || call), refusal, 'refused: ' || left(
     ($$unsubscribe(404, 'email', 'news')$$, 'MK011 | contact 404 does not exist | Tenant 1 has no such contact. | mktg.upsert_contact() makes one and returns its contact_id.'),
     ($$unsubscribe(3002, 'email', tenant => 70)$$, 'MK011 | contact 3002 does not exist | Tenant 70 has no such contact. | mktg.upsert_contact() makes one and returns its contact_id.'),
     ($$unsubscribe(3001, 'email', tenant => 404)$$, 'MK010 | tenant 404 does not exist | Name the tenant as the last argument; SELECT tenant_id, name FROM mktg.tenant lists them.'),
-    ($$unsubscribe(3001, 'fax')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.'),
+    ($$unsubscribe(3001, 'fax')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.'),
     ($$unsubscribe(3001, 'email', ' ')$$, 'MK020 | name of a topic must have 1 to 200 characters | The name given has 1 characters. | Choose a name that is not blank and not longer.'),
     ($$unsubscribe(3001, 'email', NULL, repeat('x', 2001))$$, 'MK025 | "reason" of a consent is too long | It has 2001 characters, at most 2000 are allowed. | Keep documents elsewhere, and name them here.'),
     ($$unsubscribe(NULL, 'email')$$, '22004 | argument "contact" must not be NULL | Give a value for "contact".'),
@@ -453,7 +453,7 @@ SELECT lives_ok(format('SELECT mktg.suppress(%L, %L, %L)', 'email', reason || '@
 SELECT is(pg_temp.refusal('SELECT mktg.' || call), refusal, 'refused: ' || call)
   FROM (VALUES
     ($$suppress('email', 'x')$$, 'MK022 | invalid address for channel "email" | It does not have the form name@domain. | Write it like name@example.com.'),
-    ($$suppress('fax', 'x')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.'),
+    ($$suppress('fax', 'x')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.'),
     ($$suppress('email', 'a@example.com', 'because')$$, 'MK024 | suppression reason "because" does not exist | Reasons are hard_bounce, complaint, stop, manual, legal and erased.'),
     ($$suppress('email', 'a@example.com', tenant => 404)$$, 'MK010 | tenant 404 does not exist | Name the tenant as the last argument; SELECT tenant_id, name FROM mktg.tenant lists them.'),
     ($$suppress(NULL, 'a@example.com')$$, '22004 | argument "channel" must not be NULL | Give a value for "channel".'),
@@ -461,7 +461,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.' || call), refusal, 'refused: ' || call)
     ($$suppress('email', 'a@example.com', NULL)$$, '22004 | argument "reason" must not be NULL | Give a value for "reason".'),
     ($$suppress('email', 'a@example.com', tenant => NULL)$$, '22004 | argument "tenant" must not be NULL | Give a value for "tenant".'),
     ($$unsuppress('email', 'x')$$, 'MK022 | invalid address for channel "email" | It does not have the form name@domain. | Write it like name@example.com.'),
-    ($$unsuppress('fax', 'x')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.'),
+    ($$unsuppress('fax', 'x')$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.'),
     ($$unsuppress('email', 'a@example.com', 404)$$, 'MK010 | tenant 404 does not exist | Name the tenant as the last argument; SELECT tenant_id, name FROM mktg.tenant lists them.'),
     ($$unsuppress(NULL, 'a@example.com')$$, '22004 | argument "channel" must not be NULL | Give a value for "channel".'),
     ($$unsuppress('email', NULL)$$, '22004 | argument "address" must not be NULL | Give a value for "address".'),

@@ -108,7 +108,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.send(' || arguments || ')'), refused, nam
     (:p || ', ''code''', 'template of another channel',
      'MK032 | template "code" is for another channel | It is for channel sms, and email is wanted. | Name a template of channel email.'),
     (:p || ', ''receipt'', channel => ''fax''', 'unknown channel',
-     'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.'),
+     'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.'),
     (:p || ', ''receipt'', sender => ''nobody''', 'unknown sender',
      'MK015 | sender "nobody" does not exist | Tenant 1 has no sender of that name. | mktg.set_sender() makes one.'),
     (:p || ', ''receipt'', sender => ''texts''', 'sender of another channel',

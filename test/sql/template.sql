@@ -70,7 +70,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.create_template(' || arguments || ')'), r
      'MK023 | subject of a template must be one line | It holds a line break or another control character. | Write the subject without it.'),
     ($$'x', 'push', E'x\n', body => 'x'$$,
      'MK023 | subject of a template must be one line | It holds a line break or another control character. | Write the subject without it.'),
-    ($$'x', 'fax', body => 'x'$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook and in_app.'),
+    ($$'x', 'fax', body => 'x'$$, 'MK012 | channel "fax" does not exist | Channels are email, sms, push, whatsapp, webhook, in_app and ads.'),
     ($$'', 'sms', body => 'x'$$, 'MK020 | name of a template must have 1 to 200 characters | The name given has 0 characters. | Choose a name that is not blank and not longer.'),
     ($$repeat('x', 201), 'sms', body => 'x'$$, 'MK020 | name of a template must have 1 to 200 characters | The name given has 201 characters. | Choose a name that is not blank and not longer.'),
     ($$'x', 'sms', body => 'x', category => ''$$, 'MK020 | name of a template category must have 1 to 200 characters | The name given has 0 characters. | Choose a name that is not blank and not longer.'),
