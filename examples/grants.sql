@@ -102,7 +102,10 @@ TO :"app";
 
 -- single messages; the first of a template makes the campaign they belong to.
 -- Counters are written with the rights of the tables' owner.
-GRANT EXECUTE ON FUNCTION mktg.send(bigint, text, jsonb, text, text, text, bigint) TO :"app";
+GRANT EXECUTE ON FUNCTION
+    mktg.send(bigint, text, jsonb, text, text, text, bigint),
+    mktg.send_conversion(bigint, text, text, timestamptz, bigint, text, text, jsonb, bigint)
+TO :"app";
 GRANT SELECT ON mktg.template, mktg.sender, mktg.campaign TO :"app";
 GRANT INSERT (tenant_id, name, code, type, channel, template_id, sender_id, status, priority, activated_at)
     ON mktg.campaign TO :"app";

@@ -57,7 +57,7 @@ mktg_send_conversion(PG_FUNCTION_ARGS)
 
 	mktg_begin();
 	mktg_require_contact(contact, tenant);
-	mktg_require_name("event", event);
+	mktg_require_name("conversion event", event);
 	mktg_require_object(fcinfo, 7, "properties");
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,

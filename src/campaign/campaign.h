@@ -153,14 +153,14 @@ extern uint64 mktg_apply_reports(const MktgColumns *reports);
  * for who has left, unsubscribed or been deleted is to be forgotten there.
  */
 #define MKTG_SQL_REMOVAL(m, c) \
-	"(" c ".channel = 'ads' AND " m ".variables ->> 'operation' = 'remove')"
+	"(" c ".type = 'audience_sync' AND " m ".variables ->> 'operation' = 'remove')"
 
 /*
  * Uploads of one contact to an audience go one after another, in the order of
  * their refs: row "o" of the queue waits while an earlier one is there.
  */
-#define MKTG_SQL_ITS_TURN(channel, o) \
-	"(" channel " <> 'ads' OR NOT EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " o ".tenant_id" \
+#define MKTG_SQL_ITS_TURN(type, o) \
+	"(" type " <> 'audience_sync' OR NOT EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " o ".tenant_id" \
 	"   AND e.campaign_id = " o ".campaign_id AND e.contact_id = " o ".contact_id AND e.ref < " o ".ref))"
 
 /* ... and an addition that a later upload makes pointless is left out. */

@@ -323,7 +323,7 @@ SELECT is(mktg.estimate_segment(rules::jsonb), n, rules) FROM (VALUES
     ('{"field": "LOAN.BALANCE", "operator": "=", "value": 50}', 1), ('{"field": "loan.updated", "operator": "WITHIN_LAST", "value": 2}', 1)) AS t (rules, n);
 SELECT lives_ok($$SELECT mktg.define_alias('owes_at_least', '{"field": "loan.total", "operator": ">=", "value": "$value"}')$$, 'a short key');
 SELECT is(mktg.estimate_segment('{"owes_at_least": 100}') || ' ' || mktg.estimate_segment('{"owes_at_least": 10, "city": "Pune"}'), '1 2', 'is understood');
-SELECT is(pg_temp.rows('SELECT name, source, type, takes_within_days, description, expression, is_own FROM mktg.rule_field WHERE tenant_id = 1 AND name IN (''loan.balance'', ''loan.extra.KEY'')'),
+SELECT is(pg_temp.rows('SELECT name, source, type, takes_within_days, description, expression, is_own FROM mktg.rule_field WHERE tenant_id = 1 AND name IN (''loan.balance'', ''loan.extra.KEY'') ORDER BY name'),
     '(loan.balance,loan,number,t,"what is owed",balance,t) (loan.extra.KEY,loan,json,t,,extra,t)', 'forms can offer them');
 SELECT mktg.create_segment('Debtors', '{"owes_at_least": 10}') AS debtors \gset
 SELECT is(pg_temp.refreshed(:debtors) || ' ' || pg_temp.members(:debtors), '(2,0,2) 1 2', 'a segment of them, found by external_id');
