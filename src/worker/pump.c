@@ -339,16 +339,6 @@ prepare(Pump *pump, Slot *slot)
 	fill_strings(slot, lane);
 }
 
-/* Does the slot fit into the request of the n that begin with "first"? */
-static bool
-goes_along(const Slot *first, int n, const Slot *slot)
-{
-	const MktgDriver *driver = first->provider->provider->driver;
-
-	return first->lane == slot->lane && n < driver->max_batch &&
-		(driver->together == NULL || driver->together(&first->delivery, &slot->delivery));
-}
-
 void
 mktg_pump_start(Pump *pump, bool begin)
 {
@@ -369,7 +359,7 @@ mktg_pump_start(Pump *pump, bool begin)
 			finish(pump, slot);
 			continue;
 		}
-		if (n > 0 && !goes_along(batch[0], n, slot))
+		if (n > 0 && (batch[0]->lane != slot->lane || n == batch[0]->provider->provider->driver->max_batch))
 		{
 			start_batch(pump, batch, n);
 			n = 0;
