@@ -110,14 +110,14 @@ install_node_modules()
 {
 	! cmp -s package-lock.json node_modules/.installed || return 0
 	command -v npm >/dev/null || {
-		echo "mktg: npm is not installed; contract tests with Prism will skip"
+		echo "mktg: npm is not installed; contract tests with packages of npm will skip"
 		return 0
 	}
-	echo "mktg: installing Prism under node_modules"
+	echo "mktg: installing packages of npm under node_modules"
 	if npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; then
 		cp package-lock.json node_modules/.installed
 	else
-		echo "mktg: could not get Prism; contract tests with it will skip"
+		echo "mktg: could not get them; contract tests with packages of npm will skip"
 	fi
 }
 

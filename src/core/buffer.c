@@ -88,6 +88,35 @@ mktg_buffer_free(MktgBuffer *buffer)
 	buffer->failed = false;
 }
 
+/* ---- forms ---- */
+
+static bool
+is_unreserved(unsigned char byte)
+{
+	return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+		(byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == '_' || byte == '~';
+}
+
+void
+mktg_buffer_percent(MktgBuffer *buffer, const char *bytes, size_t length)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t		run = 0;		/* first byte not yet added */
+
+	for (size_t i = 0; i < length; i++)
+	{
+		unsigned char byte = (unsigned char) bytes[i];
+		char		text[3] = {'%', hex[byte >> 4], hex[byte & 15]};
+
+		if (is_unreserved(byte))
+			continue;
+		mktg_buffer_add(buffer, bytes + run, i - run);
+		mktg_buffer_add(buffer, text, 3);
+		run = i + 1;
+	}
+	mktg_buffer_add(buffer, bytes + run, length - run);
+}
+
 /* ---- JSON strings ---- */
 
 /* May the byte stand in a JSON string as it is, and alone? */

@@ -38,6 +38,9 @@ extern void mktg_buffer_puts(MktgBuffer *buffer, const char *string);
 extern void mktg_buffer_clear(MktgBuffer *buffer);	/* keeps the memory; may be added to again */
 extern void mktg_buffer_free(MktgBuffer *buffer);
 
+/* adds bytes as a form and a query hold them: letters, digits and -._~ as they are, the rest as %XX */
+extern void mktg_buffer_percent(MktgBuffer *buffer, const char *bytes, size_t length);
+
 /* adds a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD */
 extern void mktg_buffer_json_string(MktgBuffer *buffer, const char *bytes, size_t length);
 
@@ -158,6 +161,19 @@ extern int64_t mktg_backoff_ms(int attempt, int64_t retry_after_ms, double chanc
 
 /* Retry-After: seconds or an HTTP date, against "now" (Unix seconds); -1 if neither. Milliseconds, at most a day. */
 extern int64_t mktg_retry_after_ms(const char *value, int64_t now);
+
+/* ---- sms.c: what a text takes as a short message ---- */
+
+typedef struct MktgSms
+{
+	bool		gsm;			/* every character is of the GSM 7-bit alphabet; else UCS-2 */
+	int			characters;		/* UTF-16 units: one above U+FFFF counts twice */
+	int			units;			/* septets, or UTF-16 units */
+	int			segments;		/* 0 for an empty text */
+} MktgSms;
+
+/* bytes that are not UTF-8 count as a character each that GSM does not have */
+extern MktgSms mktg_sms_measure(const char *text, size_t length);
 
 /* ---- header.c ---- */
 

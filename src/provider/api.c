@@ -132,6 +132,14 @@ mktg_api_prepare(MktgRequest *request, const char *url, struct curl_slist *heade
 		(!plain || curl_easy_setopt(request->easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK);
 }
 
+bool
+mktg_api_log_in(MktgRequest *request, const char *user, const char *password)
+{
+	return curl_easy_setopt(request->easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC) == CURLE_OK &&
+		curl_easy_setopt(request->easy, CURLOPT_USERNAME, user) == CURLE_OK &&
+		curl_easy_setopt(request->easy, CURLOPT_PASSWORD, password) == CURLE_OK;
+}
+
 int
 mktg_api_most(int attempt)
 {

@@ -34,6 +34,9 @@ extern void mktg_free_headers(struct curl_slist *headers);
 /* for prepare(): posts to this URL with these headers, which outlive the handle */
 extern bool mktg_api_prepare(MktgRequest *request, const char *url, struct curl_slist *headers);
 
+/* for prepare(): basic authentication */
+extern bool mktg_api_log_in(MktgRequest *request, const char *user, const char *password);
+
 /*
  * As mktg_classify_http(), but a URL that leads nowhere (3xx, 404, 405, a bad
  * name or scheme) is the server's base_url or account: no message is to blame.

@@ -25,6 +25,7 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_smtp_driver,
 	&mktg_sendgrid_driver,
 	&mktg_fcm_driver,
+	&mktg_twilio_driver,
 	NULL
 };
 

@@ -18,5 +18,6 @@ extern const MktgDriver mktg_webhook_driver;
 extern const MktgDriver mktg_smtp_driver;
 extern const MktgDriver mktg_sendgrid_driver;
 extern const MktgDriver mktg_fcm_driver;
+extern const MktgDriver mktg_twilio_driver;
 
 #endif

@@ -50,6 +50,7 @@ typedef struct MktgOutcome
 	int64_t		retry_after_ms; /* what the provider asked for; 0 = nothing */
 	char		provider_id[MKTG_PROVIDER_ID_SIZE];	/* empty = none */
 	char		reason[MKTG_REASON_SIZE];	/* for people; no address, no secret */
+	bool		opted_out;		/* SUPPRESS at the recipient's own wish: the address is not bad */
 	const char *report;			/* sandbox: "delivered" or "read" to be heard later, or NULL */
 } MktgOutcome;
 

@@ -22,7 +22,7 @@
 #define REPORTS_AT_ONCE	1000
 
 static const Oid failure_types[] = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
-static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 static const Oid refund_types[] = {INT8OID, INT8OID, DATEOID};
 static const Oid rest_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID};
 static const Oid sandbox_types[] = {
@@ -57,7 +57,8 @@ mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot)
 	mktg_columns_add(&aftermath->suppressions, (MktgArg[])
 					 {
 						 MKTG_INT64(slot->delivery.tenant_id), MKTG_TEXT(slot->delivery.channel),
-						 MKTG_TEXT(slot->delivery.address), MKTG_TIME(slot->finished_at)
+						 MKTG_TEXT(slot->delivery.address), MKTG_TIME(slot->finished_at),
+						 MKTG_TEXT(slot->delivery.outcome.opted_out ? "stop" : "hard_bounce")
 					 });
 }
 
@@ -140,9 +141,9 @@ mktg_aftermath_store(const Aftermath *aftermath)
 		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID);
 	static MktgQuery suppression_query = MKTG_QUERY(
 		"INSERT INTO mktg.suppression (tenant_id, channel, address_hash, reason, at)"
-		" SELECT tenant_id, channel, mktg.address_hash(address), 'hard_bounce', at"
-		"  FROM unnest($1, $2, $3, $4) AS u (tenant_id, channel, address, at) ON CONFLICT DO NOTHING",
-		INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID);
+		" SELECT tenant_id, channel, mktg.address_hash(address), reason, at"
+		"  FROM unnest($1, $2, $3, $4, $5) AS u (tenant_id, channel, address, at, reason) ON CONFLICT DO NOTHING",
+		INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
 	static MktgQuery sandbox_query = MKTG_QUERY(
 		"INSERT INTO mktg.sandbox_message (tenant_id, campaign_id, contact_id, ref, attempt, channel, address, sender,"
 		"  subject, html, body, outcome, sent_at, report, report_at)"

@@ -508,7 +508,7 @@ make_record(Slot *slot, MktgRecord *record)
 			record->kind = MKTG_RECORD_FAILED;
 			break;
 		case MKTG_OUTCOME_SUPPRESS:
-			record->kind = MKTG_RECORD_BOUNCED;
+			record->kind = outcome->opted_out ? MKTG_RECORD_FAILED : MKTG_RECORD_BOUNCED;
 			break;
 		case MKTG_OUTCOME_RETRY:
 			record->kind = last ? MKTG_RECORD_FAILED : MKTG_RECORD_RETRY;

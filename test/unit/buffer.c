@@ -152,6 +152,18 @@ test_json_utf8(void)
 		 "truncated sequences as the Unicode standard replaces them");
 }
 
+static void
+test_percent(void)
+{
+	MktgBuffer	buffer = {0};
+
+	mktg_buffer_percent(&buffer, "aZ09-._~", 8);
+	mktg_buffer_percent(&buffer, "", 0);
+	mktg_buffer_percent(&buffer, " +&=%/\0\xC3\xA9!", 10);
+	is_string(buffer.data, "aZ09-._~%20%2B%26%3D%25%2F%00%C3%A9%21", "bytes of a form");
+	mktg_buffer_free(&buffer);
+}
+
 int
 main(void)
 {
@@ -159,5 +171,6 @@ main(void)
 	test_limit();
 	test_json_ascii();
 	test_json_utf8();
+	test_percent();
 	return tap_done();
 }
