@@ -59,3 +59,8 @@ ALTER TABLE mktg.sender DROP CONSTRAINT sender_channel_check,
     ADD CONSTRAINT sender_channel_check CHECK (channel IN ('email', 'sms', 'push', 'whatsapp', 'webhook', 'in_app', 'ads'));
 ALTER TABLE mktg.campaign DROP CONSTRAINT campaign_channel_check,
     ADD CONSTRAINT campaign_channel_check CHECK (channel IN ('email', 'sms', 'push', 'whatsapp', 'webhook', 'in_app', 'ads'));
+
+ALTER TABLE mktg.provider_failure
+    DROP CONSTRAINT provider_failure_class_check,
+    ADD CONSTRAINT provider_failure_class_check
+        CHECK (class IN ('retry', 'permanent', 'suppress', 'config', 'doubt', 'campaign'));

@@ -26,6 +26,7 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_sendgrid_driver,
 	&mktg_fcm_driver,
 	&mktg_twilio_driver,
+	&mktg_whatsapp_driver,
 	NULL
 };
 

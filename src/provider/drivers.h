@@ -19,5 +19,6 @@ extern const MktgDriver mktg_smtp_driver;
 extern const MktgDriver mktg_sendgrid_driver;
 extern const MktgDriver mktg_fcm_driver;
 extern const MktgDriver mktg_twilio_driver;
+extern const MktgDriver mktg_whatsapp_driver;
 
 #endif

@@ -11,8 +11,8 @@
  * message's data, whose values are passed on as they stand.
  *
  * A message costs no setting of libcurl but its body: URL and header lines are
- * set once for a handle, and the line with the access token points to where
- * the present one is kept.
+ * set once for a handle, and the line with the access token is written anew in
+ * place.
  *
  * IDENTIFICATION
  *		src/provider/fcm.c
@@ -27,6 +27,7 @@
 
 #include <json-c/json.h>
 
+#include "provider/api.h"
 #include "provider/drivers.h"
 
 #define BASE_URL		"https://fcm.googleapis.com"
@@ -47,26 +48,19 @@ typedef struct Fcm
 	char	   *key_id;			/* NULL: none */
 	struct evp_pkey_st *key;
 	bool		validate_only;
-	char		authorization[MAX_TOKEN + 32];	/* header line */
-} Fcm;
-
-/* what a handle keeps: header lines, linked once */
-typedef struct Scratch
-{
-	struct curl_slist type;
-	struct curl_slist expect;
+	struct curl_slist type;		/* header lines, the second of which is: */
 	struct curl_slist authorization;
-} Scratch;
+	char		authorization_line[MAX_TOKEN + 32];
+} Fcm;
 
 static bool check_project(const char *value, char *why, size_t why_size);
 static bool check_key(const char *value, char *why, size_t why_size);
-static bool check_line(const char *value, char *why, size_t why_size);
 
 static const MktgOptionSpec options[] = {
 	{"base_url", false, false, mktg_check_base_url},
-	{"client_email", true, true, check_line},
+	{"client_email", true, true, mktg_check_credential},
 	{"private_key", true, true, check_key},
-	{"private_key_id", true, false, check_line},
+	{"private_key_id", true, false, mktg_check_credential},
 	{"project_id", false, true, check_project},
 	{"token_uri", false, false, mktg_check_base_url},
 	{"validate_only", false, false, mktg_check_boolean},
@@ -110,15 +104,6 @@ check_key(const char *value, char *why, size_t why_size)
 }
 
 static bool
-check_line(const char *value, char *why, size_t why_size)
-{
-	if (value[0] != '\0' && mktg_header_safe(value, strlen(value)))
-		return true;
-	snprintf(why, why_size, "must be one line of text");
-	return false;
-}
-
-static bool
 fcm_open(MktgProvider *provider, const MktgSetting *settings, int n, char *why, size_t why_size)
 {
 	Fcm		   *fcm = calloc(1, sizeof(Fcm));
@@ -135,6 +120,8 @@ fcm_open(MktgProvider *provider, const MktgSetting *settings, int n, char *why, 
 		snprintf(why, why_size, "out of memory");
 		return false;
 	}
+	fcm->type = (struct curl_slist) {(char *) "Content-Type: application/json", &fcm->authorization};
+	fcm->authorization = (struct curl_slist) {fcm->authorization_line, NULL};
 	fcm->validate_only = strcmp(mktg_setting(settings, n, "validate_only", "false"), "true") == 0;
 	fcm->key = mktg_rsa_key(mktg_setting(settings, n, "private_key", ""));
 	if (fcm->key == NULL)
@@ -154,7 +141,7 @@ fcm_close(MktgProvider *provider)
 	free(fcm->client_email);
 	free(fcm->key_id);
 	mktg_rsa_key_free(fcm->key);
-	explicit_bzero(fcm->authorization, sizeof(fcm->authorization));
+	explicit_bzero(fcm->authorization_line, sizeof(fcm->authorization_line));
 	free(fcm);
 }
 
@@ -215,7 +202,7 @@ take_token(Fcm *fcm, const char *token)
 {
 	if (token[0] == '\0' || strlen(token) > MAX_TOKEN || !mktg_header_safe(token, strlen(token)))
 		return false;
-	snprintf(fcm->authorization, sizeof(fcm->authorization), "Authorization: Bearer %s", token);
+	snprintf(fcm->authorization_line, sizeof(fcm->authorization_line), "Authorization: Bearer %s", token);
 	return true;
 }
 
@@ -249,18 +236,8 @@ static bool
 fcm_prepare(MktgRequest *request)
 {
 	Fcm		   *fcm = request->provider->state;
-	Scratch    *scratch = request->scratch;
 
-	scratch->type = (struct curl_slist) {(char *) "Content-Type: application/json", &scratch->expect};
-	/* no waiting for "100 Continue" */
-	scratch->expect = (struct curl_slist) {(char *) "Expect:", &scratch->authorization};
-	scratch->authorization = (struct curl_slist) {fcm->authorization, NULL};
-	return curl_easy_setopt(request->easy, CURLOPT_POST, 1L) == CURLE_OK &&
-		curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, &scratch->type) == CURLE_OK &&
-		/* a base URL on this machine may be http */
-		(strncmp(fcm->url, "http://", 7) != 0 ||
-		 curl_easy_setopt(request->easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK) &&
-		curl_easy_setopt(request->easy, CURLOPT_URL, fcm->url) == CURLE_OK;
+	return mktg_api_prepare(request, fcm->url, &fcm->type);
 }
 
 static bool
@@ -503,7 +480,7 @@ fcm_classify(MktgRequest *request)
 	MktgOutcomeKind kind;
 	FcmError	error;
 
-	mktg_classify_http(request, outcome);
+	mktg_api_classify(request, outcome);
 	if (outcome->kind == MKTG_OUTCOME_SENT)
 		take_name(request, outcome);
 	if (request->status < 300)
@@ -516,9 +493,6 @@ fcm_classify(MktgRequest *request)
 			kind = codes[i].kind;
 	if (strcmp(error.code, "INVALID_ARGUMENT") == 0 && error.names_token)
 		kind = MKTG_OUTCOME_SUPPRESS;
-	/* no such project, or not this way: no message will get there */
-	if (error.code[0] == '\0' && request->status == 404)
-		kind = MKTG_OUTCOME_CONFIG;
 	if (error.message[0] != '\0')
 		mktg_outcome_set(outcome, kind, "FCM %s (HTTP %ld): %s", error.code[0] != '\0' ? error.code : "error",
 						 request->status, error.message);
@@ -534,7 +508,6 @@ const MktgDriver mktg_fcm_driver = {
 	.wants_data = true,
 	.http2 = true,
 	.protocols = "https",
-	.scratch_size = sizeof(Scratch),
 	.open = fcm_open,
 	.close = fcm_close,
 	.prepare = fcm_prepare,

@@ -37,8 +37,10 @@ typedef enum MktgOutcomeKind
 	MKTG_OUTCOME_SUPPRESS,		/* nor will this address: bounced, and suppressed */
 	MKTG_OUTCOME_CONFIG,		/* credentials, account: the sender stops, the message waits */
 	MKTG_OUTCOME_DOUBT,			/* nobody knows: on_doubt decides */
-	MKTG_OUTCOME_AGAIN			/* refused with its request, for another message's fault that is
+	MKTG_OUTCOME_AGAIN,			/* refused with its request, for another message's fault that is
 								 * dealt with: goes again at once, and this attempt does not count */
+	MKTG_OUTCOME_CAMPAIGN		/* what the campaign's messages have in common, as a template: it
+								 * pauses, the message waits, other campaigns of the sender go on */
 } MktgOutcomeKind;
 
 #define MKTG_REASON_SIZE	256
@@ -48,6 +50,7 @@ typedef struct MktgOutcome
 {
 	MktgOutcomeKind kind;
 	int64_t		retry_after_ms; /* what the provider asked for; 0 = nothing */
+	bool		own_wait;		/* that concerns this recipient alone: the sender goes on */
 	char		provider_id[MKTG_PROVIDER_ID_SIZE];	/* empty = none */
 	char		reason[MKTG_REASON_SIZE];	/* for people; no address, no secret */
 	bool		opted_out;		/* SUPPRESS at the recipient's own wish: the address is not bad */

@@ -116,7 +116,7 @@ add_variables(Jsonb *variables, MktgBuffer *out)
 	}
 }
 
-bool
+MktgOutcomeKind
 mktg_data_render(Slot *slot, const MktgLane *lane, MktgTemplateLookup look_up, void *names,
 				 char *why, size_t why_size)
 {
@@ -141,12 +141,16 @@ mktg_data_render(Slot *slot, const MktgLane *lane, MktgTemplateLookup look_up, v
 	mktg_buffer_add(out, "}", 1);
 
 	if (entry->error[0] != '\0')
+	{
 		strlcpy(why, entry->error, why_size);
-	else if (out->failed)
+		return MKTG_OUTCOME_CAMPAIGN;
+	}
+	if (out->failed)
+	{
 		strlcpy(why, "the message's data is over 1 MB", why_size);
-	else
-		return true;
-	return false;
+		return MKTG_OUTCOME_PERMANENT;
+	}
+	return MKTG_OUTCOME_NONE;
 }
 
 static void

@@ -33,6 +33,7 @@
 #define LONG_LANE		16		/* rows of one claim that make a lane worth a cursor */
 #define CURSOR_MS		5000	/* longest wait of a row that came late, behind the cursor */
 #define SOLITUDE_MS		2000
+#define CAMPAIGN_WAIT_MS 10000	/* of messages that have stopped their campaign */
 
 /* whose rows a claim takes */
 typedef enum Turn
@@ -518,6 +519,11 @@ make_record(Slot *slot, MktgRecord *record)
 		case MKTG_OUTCOME_AGAIN:
 			record->kind = MKTG_RECORD_RELEASE;
 			break;
+		case MKTG_OUTCOME_CAMPAIGN:
+			/* where the campaign could not be paused this time, not again at once */
+			record->kind = MKTG_RECORD_RELEASE;
+			wait = CAMPAIGN_WAIT_MS;
+			break;
 		case MKTG_OUTCOME_DOUBT:
 		case MKTG_OUTCOME_NONE:
 			record->kind = delivery->hold || last ? MKTG_RECORD_IN_DOUBT : MKTG_RECORD_RETRY;
@@ -542,6 +548,8 @@ failure_class(MktgOutcomeKind kind)
 			return "config";
 		case MKTG_OUTCOME_DOUBT:
 			return "doubt";
+		case MKTG_OUTCOME_CAMPAIGN:
+			return "campaign";
 		default:
 			return NULL;
 	}
@@ -571,6 +579,8 @@ mktg_pump_record(Pump *pump)
 			mktg_aftermath_suppress(&aftermath, slot);
 			bounced = true;
 		}
+		if (slot->delivery.outcome.kind == MKTG_OUTCOME_CAMPAIGN)
+			mktg_aftermath_pause(&aftermath, slot);
 		if (records[n - 1].kind == MKTG_RECORD_RELEASE && slot->delivery.attempt == 1)
 		{
 			mktg_aftermath_refund(&aftermath, slot);

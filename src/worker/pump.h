@@ -147,6 +147,7 @@ typedef struct Aftermath
 {
 	MktgColumns failures;
 	MktgColumns suppressions;
+	MktgColumns pauses;
 	MktgColumns sandbox;
 	MktgColumns refunds;
 	MktgColumns rests;
@@ -157,6 +158,7 @@ extern void mktg_aftermath_begin(Aftermath *aftermath);
 extern void mktg_aftermath_failure(Aftermath *aftermath, int64 tenant, int64 sender, const char *class,
 								   const char *reason, TimestampTz at);
 extern void mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot);
+extern void mktg_aftermath_pause(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_refund(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_rest(Aftermath *aftermath, const MktgWay *way);	/* not_before 0: it is over */
@@ -189,10 +191,11 @@ extern void mktg_render(Slot *slot, const MktgLane *lane);	/* an outcome is set 
 /* ---- data.c ---- */
 
 /*
- * Adds the message's data to slot->data; false with "why" filled where a string
- * in template_data is no template, or the data does not fit.
+ * Puts the message's data into slot->data.  Where a string in template_data is
+ * no template that is the campaign's fault, where the data does not fit the
+ * message's: "why" is then filled.
  */
-extern bool mktg_data_render(Slot *slot, const MktgLane *lane, MktgTemplateLookup look_up, void *names,
-							 char *why, size_t why_size);
+extern MktgOutcomeKind mktg_data_render(Slot *slot, const MktgLane *lane, MktgTemplateLookup look_up, void *names,
+										char *why, size_t why_size);
 
 #endif

@@ -146,9 +146,9 @@ render_part(const MktgTemplate *tpl, MktgEscape escape, Names *names, MktgBuffer
 }
 
 static void
-refuse(Slot *slot, const char *reason)
+refuse(Slot *slot, MktgOutcomeKind kind, const char *reason)
 {
-	slot->delivery.outcome.kind = MKTG_OUTCOME_PERMANENT;
+	slot->delivery.outcome.kind = kind;
 	strlcpy(slot->delivery.outcome.reason, reason, sizeof(slot->delivery.outcome.reason));
 }
 
@@ -162,21 +162,23 @@ mktg_render(Slot *slot, const MktgLane *lane)
 	char		why[192];
 
 	if (!found || entry->error[0] != '\0')
-		refuse(slot, found ? entry->error : "template is gone");
+		refuse(slot, MKTG_OUTCOME_PERMANENT, found ? entry->error : "template is gone");
 	else if (!render_part(entry->subject, MKTG_ESCAPE_NONE, &names, &slot->subject,
 						  &delivery->subject, &delivery->subject_length) ||
 			 !render_part(entry->html, MKTG_ESCAPE_HTML, &names, &slot->html,
 						  &delivery->html, &delivery->html_length) ||
 			 !render_part(entry->body, MKTG_ESCAPE_NONE, &names, &slot->body,
 						  &delivery->body, &delivery->body_length))
-		refuse(slot, "rendered message is over 1 MB");
+		refuse(slot, MKTG_OUTCOME_PERMANENT, "rendered message is over 1 MB");
 	else if (delivery->subject != NULL &&
 			 !mktg_header_safe(delivery->subject, delivery->subject_length))
-		refuse(slot, "subject has a line break or control character in it");
+		refuse(slot, MKTG_OUTCOME_PERMANENT, "subject has a line break or control character in it");
 	else if (slot->provider->provider->driver->wants_data)
 	{
-		if (!mktg_data_render(slot, lane, look_up, &names, why, sizeof(why)))
-			refuse(slot, why);
+		MktgOutcomeKind refusal = mktg_data_render(slot, lane, look_up, &names, why, sizeof(why));
+
+		if (refusal != MKTG_OUTCOME_NONE)
+			refuse(slot, refusal, why);
 		delivery->data = slot->data.data;
 		delivery->data_length = slot->data.length;
 	}
@@ -217,7 +219,7 @@ render_contact(Slot *slot)
 	}
 	mktg_buffer_add(out, "}", 1);
 	if (out->failed)
-		refuse(slot, "the contact's columns are over 1 MB");
+		refuse(slot, MKTG_OUTCOME_PERMANENT, "the contact's columns are over 1 MB");
 	slot->delivery.contact = out->data;
 	slot->delivery.contact_length = out->length;
 }

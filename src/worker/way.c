@@ -351,6 +351,8 @@ rest_after(Slot *slot, bool resting)
 				return 0;
 			return mktg_backoff_ms(CONFIG_REST + way->config_failures++, 0, chance);
 		case MKTG_OUTCOME_RETRY:
+			if (outcome->own_wait)
+				return 0;
 			way->failing++;
 			if (outcome->retry_after_ms > 0)
 				return mktg_backoff_ms(0, outcome->retry_after_ms, chance);

@@ -36,7 +36,7 @@
 #define MAX_SETTINGS	32
 
 static const char *const kinds[] = {
-	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again"
+	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again", "campaign"
 };
 
 typedef struct Message
@@ -201,7 +201,7 @@ main(int argc, char **argv)
 	MktgProvider *provider = NULL;
 	MktgTransport *transport = mktg_transport_create();
 	Message    *messages = calloc((size_t) n_messages, sizeof(Message));
-	int			counts[8] = {0};
+	int			counts[9] = {0};
 	double		start;
 	double		cpu;
 
@@ -251,7 +251,7 @@ main(int argc, char **argv)
 		cpu = cpu_seconds() - cpu;
 		printf("%d messages, %.0f/s, %.1f us CPU each;", n_messages,
 			   n_messages / start, cpu / n_messages * 1e6);
-		for (int kind = MKTG_OUTCOME_SENT; kind <= MKTG_OUTCOME_AGAIN; kind++)
+		for (int kind = MKTG_OUTCOME_SENT; kind <= MKTG_OUTCOME_CAMPAIGN; kind++)
 			if (counts[kind] > 0)
 				printf(" %s %d", kinds[kind], counts[kind]);
 		printf("\n");

@@ -21,7 +21,7 @@
 #define MAX_TEXT		2000
 
 static const char *const kinds[] = {
-	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again"
+	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again", "campaign"
 };
 
 /* Opens with "a=b c=d"; NULL and why. */

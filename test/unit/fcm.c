@@ -187,7 +187,7 @@ test_options(void)
 	refuses("project_id", "../x", "option \"project_id\" must be a project id of Firebase: small letters, digits and dashes");
 	refuses("private_key", "secret", "option \"private_key\" must be an RSA private key of 2048 bits or more,"
 			" in PEM with line ends as \\n");
-	refuses("client_email", "", "option \"client_email\" must be one line of text");
+	refuses("client_email", "", "option \"client_email\" must be a text of 1 to 4096 bytes without control characters");
 	refuses("token_uri", "http://example.com/token", "option \"token_uri\" must be an https URL without user, password,"
 			" query and last slash (or http to 127.0.0.1)");
 	refuses("validate_only", "yes", "option \"validate_only\" must be true or false");

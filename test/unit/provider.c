@@ -25,7 +25,7 @@
 #define LENGTH(array)	((int) (sizeof(array) / sizeof((array)[0])))
 
 static const char *const kinds[] = {
-	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again"
+	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again", "campaign"
 };
 
 /* ---- options ---- */

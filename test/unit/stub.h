@@ -213,7 +213,7 @@ stub_provider(const MktgDriver *driver, const MktgSetting *settings, int n)
 }
 
 static const char *const stub_kinds[] = {
-	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again"
+	"none", "sent", "retry", "permanent", "suppress", "config", "doubt", "again", "campaign"
 };
 
 __attribute__((unused))
