@@ -31,6 +31,7 @@
 #define API_VERSION		"v23.0"
 #define MAX_TEXT		4096	/* characters of a free text */
 #define MAX_NAME		512		/* of a template */
+#define OPTED_OUT		131050	/* of marketing */
 #define SECOND_MS		INT64_C(1000)
 #define DAY_MS			(24 * 3600 * SECOND_MS)
 
@@ -384,7 +385,7 @@ static const struct
 	/* too often to this person */
 	{131056, MKTG_OUTCOME_RETRY, 6 * SECOND_MS, true},
 	{131049, MKTG_OUTCOME_RETRY, DAY_MS, true},
-	{131050, MKTG_OUTCOME_SUPPRESS, 0, false},
+	{OPTED_OUT, MKTG_OUTCOME_SUPPRESS, 0, false},
 	{130472, MKTG_OUTCOME_PERMANENT, 0, false},
 	{131026, MKTG_OUTCOME_PERMANENT, 0, false},
 	{131047, MKTG_OUTCOME_PERMANENT, 0, false},
@@ -438,6 +439,7 @@ name_template(const MktgDelivery *delivery, MktgOutcome *outcome)
 static void
 apply_code(int64_t code, MktgOutcome *outcome)
 {
+	outcome->opted_out = code == OPTED_OUT;
 	/* permissions that are missing */
 	if (code >= 200 && code <= 299)
 		outcome->kind = MKTG_OUTCOME_CONFIG;

@@ -203,6 +203,7 @@ test_codes(void)
 		classify(provider, &delivery, 1, cases_of_code[i].status, reply);
 		snprintf(reply, sizeof(reply), "WhatsApp %d: why", cases_of_code[i].code);
 		outcome_is(&delivery, cases_of_code[i].kind, reply, reply);
+		ok(delivery.outcome.opted_out == (cases_of_code[i].code == 131050), "opted out or not");
 		ok(delivery.outcome.retry_after_ms == cases_of_code[i].wait && delivery.outcome.own_wait == cases_of_code[i].own_wait,
 		   "and when again");
 	}
