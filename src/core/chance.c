@@ -278,3 +278,36 @@ mktg_retry_after_ms(const char *value, int64_t now)
 	}
 	return -1;
 }
+
+int64_t
+mktg_retry_phrase_ms(const char *text, int64_t now)
+{
+	static const char mark[] = "after ";
+	const char *at = NULL;
+	char		copy[64];
+	size_t		length;
+	size_t		digits;
+
+	for (const char *next = text; (next = strstr(next, mark)) != NULL;)
+		at = next += strlen(mark);
+	if (at == NULL)
+		return -1;
+	length = strcspn(at, "\"\n");
+	if (length >= sizeof(copy))
+		return -1;
+	memcpy(copy, at, length);
+	while (length > 0 && strchr(" .'", copy[length - 1]) != NULL)
+		length--;
+	copy[length] = '\0';
+
+	digits = strspn(copy, "0123456789");
+	if (digits > 0)
+	{
+		if (strcmp(copy + digits, " seconds") != 0 && strcmp(copy + digits, " second") != 0)
+			return -1;
+		copy[digits] = '\0';
+	}
+	else if (length > 4 && strcmp(copy + length - 4, " UTC") == 0)
+		memcpy(copy + length - 3, "GMT", 3);	/* as HTTP calls it */
+	return mktg_retry_after_ms(copy, now);
+}

@@ -162,6 +162,9 @@ extern int64_t mktg_backoff_ms(int attempt, int64_t retry_after_ms, double chanc
 /* Retry-After: seconds or an HTTP date, against "now" (Unix seconds); -1 if neither. Milliseconds, at most a day. */
 extern int64_t mktg_retry_after_ms(const char *value, int64_t now);
 
+/* "... try again after 120 seconds" or "... after Mon, 20 Dec 2021 20:33:21 UTC"; -1 if neither. As above. */
+extern int64_t mktg_retry_phrase_ms(const char *text, int64_t now);
+
 /* ---- sms.c: what a text takes as a short message ---- */
 
 typedef struct MktgSms

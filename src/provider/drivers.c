@@ -24,6 +24,7 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_webhook_driver,
 	&mktg_smtp_driver,
 	&mktg_sendgrid_driver,
+	&mktg_mailgun_driver,
 	&mktg_fcm_driver,
 	&mktg_twilio_driver,
 	&mktg_whatsapp_driver,

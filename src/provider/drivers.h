@@ -17,6 +17,7 @@ extern const MktgDriver mktg_sandbox_driver;
 extern const MktgDriver mktg_webhook_driver;
 extern const MktgDriver mktg_smtp_driver;
 extern const MktgDriver mktg_sendgrid_driver;
+extern const MktgDriver mktg_mailgun_driver;
 extern const MktgDriver mktg_fcm_driver;
 extern const MktgDriver mktg_twilio_driver;
 extern const MktgDriver mktg_whatsapp_driver;

@@ -33,7 +33,6 @@
 #define MAX_URL			2048
 #define MAX_VALIDITY	36000
 #define MAX_BODY		(256 * 1024)	/* texts, ten URLs, and variables */
-#define DATA_DEPTH		32
 
 typedef struct Twilio
 {
@@ -346,25 +345,11 @@ add_template(MktgBuffer *form, json_object *sid, json_object *variables, MktgDel
 	return false;
 }
 
-/* The message's data, parsed; NULL if it has none. */
-static json_object *
-parse_data(const MktgDelivery *delivery)
-{
-	json_tokener *tokener;
-	json_object *data;
-
-	if (delivery->data == NULL || (tokener = json_tokener_new_ex(DATA_DEPTH)) == NULL)
-		return NULL;
-	data = json_tokener_parse_ex(tokener, delivery->data, (int) delivery->data_length);
-	json_tokener_free(tokener);
-	return data;
-}
-
 /* What is said: a template of Twilio's, or text and media.  False with the outcome set. */
 static bool
 add_content(MktgBuffer *form, const Twilio *twilio, MktgDelivery *delivery)
 {
-	json_object *data = parse_data(delivery);
+	json_object *data = mktg_data_json(delivery);
 	json_object *sid = NULL;
 	json_object *variables = NULL;
 	json_object *media = NULL;

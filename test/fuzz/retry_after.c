@@ -69,6 +69,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	value = fuzz_string(data + sizeof(now), size - sizeof(now));
 	wait = mktg_retry_after_ms(value, now);
 	PROMISE(wait >= -1 && wait <= DAY_MS);
+	wait = mktg_retry_phrase_ms(value, now);
+	PROMISE(wait >= -1 && wait <= DAY_MS);
 	free(value);
 
 	memcpy(&chance, data, sizeof(chance));

@@ -165,6 +165,35 @@ test_retry_dates(void)
 	retry("Sunday, 06-Nov-9", NOW, -1);
 }
 
+/* NOW is 1994-11-06 08:49:37 */
+static void
+phrase(const char *text, int64_t want)
+{
+	int64_t		got = mktg_retry_phrase_ms(text, NOW);
+
+	if (!ok(got == want, "\"%s\": %" PRId64, text, want))
+		printf("# got %" PRId64 "\n", got);
+}
+
+static void
+test_retry_phrases(void)
+{
+	phrase("Domain x is not allowed to send: account-requests-per-sec limit exceeded, try again after 120 seconds", 120000);
+	phrase("try again after 1 second.", 1000);
+	phrase("Too many after all, try again after 120 seconds", 120000);
+	phrase("Domain x: 1 hour limit exceeded, try again after Sun, 06 Nov 1994 08:51:07 UTC", 90000);
+	phrase("try again after Sun, 06 Nov 1994 08:51:07 GMT", 90000);
+	phrase("try again after Sun, 06 Nov 1994 08:49:07 UTC", 0);
+	phrase("try again after 999999 seconds", 86400000);
+	phrase("", -1);
+	phrase("after ", -1);
+	phrase("try again after 120", -1);
+	phrase("try again after 120 minutes", -1);
+	phrase("try again after lunch", -1);
+	phrase("try again after  UTC", -1);
+	phrase("after 12345678901234567890123456789012345678901234567890123456789012345678901234567890 seconds", -1);
+}
+
 int
 main(void)
 {
@@ -173,5 +202,6 @@ main(void)
 	test_backoff();
 	test_retry_seconds();
 	test_retry_dates();
+	test_retry_phrases();
 	return tap_done();
 }
