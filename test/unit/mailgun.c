@@ -16,7 +16,7 @@
 static MktgDelivery model = {
 	.tenant_id = 1, .campaign_id = 7, .contact_id = 3, .ref = "", .id = "1.7.3", .attempt = 1,
 	.channel = "email", .address = "a@example.com", .from_address = "shop@example.com",
-	.subject = "Hi", .subject_length = 2, .body = "t\r\n--mktg-7d9f1b0c5e3a--\r\n", .body_length = 27,
+	.subject = "Hi", .subject_length = 2, .body = "t\r\n--mktg-7d9f1b0c5e3a--\r\n", .body_length = 26,
 	.now = 1640032401			/* 2021-12-20 20:33:21 UTC */
 };
 
