@@ -228,9 +228,10 @@ lock_caps(MktgClaim *claim, MktgAllowances *allowances)
 
 	for (int i = 0; i < claim->nlanes; i++)
 	{
-		const MktgLane *lane = &claim->lanes[i];
+		MktgLane   *lane = &claim->lanes[i];
 
-		if (lane->room <= 0)
+		lane->room = Max(lane->room, 0);
+		if (lane->room == 0)
 			continue;
 		if (mktg_is_capped(&lane->caps))
 			(void) mktg_allowances_add(allowances, &lane->caps);
@@ -333,7 +334,6 @@ look_at_rows(MktgClaim *claim, int most, bool suspect)
 	{
 		MktgLane   *lane = &claim->lanes[i];
 
-		lane->room = Max(lane->room, 0);
 		lane->split = lane->first_room < Min(lane->room, most);
 		mktg_columns_add(&lanes, (MktgArg[])
 						 {

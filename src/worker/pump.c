@@ -336,6 +336,7 @@ prepare(Pump *pump, Slot *slot)
 	slot->day = lane->caps.today;
 	slot->max_attempts = lane->max_attempts;
 	slot->way = lane->way;
+	slot->has_other_way = lane->fallback != NULL && !lane->way->key.fallback;
 	slot->provider = hash_search(pump->providers, lane->way->provider, HASH_FIND, NULL);
 	fill_strings(slot, lane);
 }
@@ -513,7 +514,9 @@ make_record(Slot *slot, MktgRecord *record)
 			break;
 		case MKTG_OUTCOME_RETRY:
 			record->kind = last ? MKTG_RECORD_FAILED : MKTG_RECORD_RETRY;
-			wait = mktg_backoff_ms(delivery->attempt, outcome->retry_after_ms, chance);
+			/* while its way rests it need not wait to go by the other */
+			if (!slot->has_other_way || slot->way->not_before <= GetCurrentTimestamp())
+				wait = mktg_backoff_ms(delivery->attempt, outcome->retry_after_ms, chance);
 			break;
 		case MKTG_OUTCOME_CONFIG:
 		case MKTG_OUTCOME_AGAIN:

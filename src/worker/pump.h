@@ -38,6 +38,7 @@ typedef struct ProviderEntry
 	MktgProvider *provider;
 	int			under_way;		/* requests */
 	int			messages;		/* in them */
+	int			lanes;			/* that chose it, while rooms are shared out */
 	bool		stale;			/* its options changed: reopened when nothing is under way */
 	TimestampTz not_before;		/* after a failure to open */
 	char		why[256];
@@ -84,6 +85,7 @@ typedef struct Slot
 	int			max_attempts;
 	ProviderEntry *provider;
 	MktgWay    *way;
+	bool		has_other_way;	/* should this one rest */
 	const char *sender_name;
 	bool		in_process;		/* the sandbox had it */
 	bool		released;		/* given back before it had begun */

@@ -110,7 +110,7 @@ open_provider(Pump *pump, const char *name, TimestampTz now, bool *tried)
 	if (!found)
 	{
 		entry->provider = NULL;
-		entry->under_way = entry->messages = 0;
+		entry->under_way = entry->messages = entry->lanes = 0;
 		entry->stale = false;
 		entry->not_before = 0;
 		entry->why[0] = '\0';
@@ -230,33 +230,39 @@ choose_way(Pump *pump, MktgLane *lane, TimestampTz now, Aftermath *aftermath)
 }
 
 /*
- * Where messages wait for several providers, none of them may have more than
- * half of what can be under way: one that keeps its connections waiting would
- * stop the others.
+ * One that keeps its connections waiting must not stop the others.  Where
+ * messages wait for several providers none of them may have more than half of
+ * what can be under way; where others are known, a quarter is kept for them.
  */
 static void
 share_out(Pump *pump, ProviderEntry **chosen)
 {
-	int			providers = 0;
+	int			share = Max(mktg_max_in_flight - mktg_max_in_flight / 4, 1);
+	int			waiting = 0;
 
 	for (int i = 0; i < pump->claim.nlanes; i++)
 	{
-		bool		seen = chosen[i] == NULL;
+		ProviderEntry *entry = chosen[i];
 
-		for (int j = 0; j < i && !seen; j++)
-			seen = chosen[j] == chosen[i];
-		providers += seen ? 0 : 1;
+		if (entry == NULL)
+			continue;
+		if (entry->lanes == 0)
+			waiting++;
+		entry->lanes++;
 	}
-	for (int i = 0; i < pump->claim.nlanes && providers > 1; i++)
+	if (waiting > 1)
+		share = Max(mktg_max_in_flight / 2, 1);
+	for (int i = 0; i < pump->claim.nlanes; i++)
 	{
-		int			lanes = 0;
+		MktgLane   *lane = &pump->claim.lanes[i];
+		ProviderEntry *entry = chosen[i];
 
-		for (int j = 0; j < pump->claim.nlanes; j++)
-			lanes += chosen[j] == chosen[i] ? 1 : 0;
-		if (chosen[i] != NULL)
-			pump->claim.lanes[i].room = Min(pump->claim.lanes[i].room,
-											(Max(mktg_max_in_flight / 2, 1) - chosen[i]->messages + lanes - 1) / lanes);
+		if (entry != NULL && hash_get_num_entries(pump->providers) > 1)
+			lane->room = Min(lane->room, (share - entry->messages + entry->lanes - 1) / entry->lanes);
 	}
+	for (int i = 0; i < pump->claim.nlanes; i++)
+		if (chosen[i] != NULL)
+			chosen[i]->lanes = 0;
 }
 
 void
@@ -274,7 +280,9 @@ mktg_limit_lanes(Pump *pump)
 
 		if (provider == NULL)
 			continue;
-		if (!provider->provider->driver->in_process)
+		if (provider->provider->driver->in_process)
+			chosen[i] = NULL;	/* it keeps nobody waiting */
+		else
 			lane->room = Min(lane->room, (provider->provider->max_connections - provider->under_way) *
 							 provider->provider->driver->max_batch);
 		mktg_templates_load(lane);

@@ -288,11 +288,11 @@ END
 	kill 'TERM', keys %stubs;
 }
 
-# start_stub(seed => N, full => 1): a hash with port, url, log
+# start_stub(seed => N, full => 1, name => 'second'): a hash with port, url, log
 sub start_stub
 {
 	my (%opt) = @_;
-	my $stub = { log => "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . '_stub.log' };
+	my $stub = { log => "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . '_' . ($opt{name} // 'stub') . '.log' };
 	unlink $stub->{log};
 	$stub->{pid} = open($stub->{out}, '-|', $^X, "$FindBin::RealBin/lib/stub_provider.pl",
 		$stub->{log}, $opt{seed} // 1, $opt{full} ? 1 : 0)
