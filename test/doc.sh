@@ -41,8 +41,8 @@ SELECT format('mktg.%s(%s) → %s', proname, inputs.list,
        coalesce('(' || outputs.list || ')', regexp_replace(pg_get_function_result(p.oid), 'timestamp with time zone', 'timestamptz', 'g')))
   FROM pg_catalog.pg_proc p,
        -- without the columns that come out, and casts of defaults, which the types say
-       LATERAL (SELECT regexp_replace(regexp_replace(regexp_replace(pg_get_function_arguments(p.oid),
-                       '(^|, )OUT [^,]*', '', 'g'), '::(double precision|[a-z0-9]+)(\[\])?', '', 'g'),
+       LATERAL (SELECT regexp_replace(regexp_replace(regexp_replace(replace(pg_get_function_arguments(p.oid), 'time without time zone', 'time'),
+                       '(^|, )OUT [^,]*', '', 'g'), '::(double precision|time(stamp)? with(out)? time zone|[a-z0-9]+)(\[\])?', '', 'g'),
                        'timestamp with time zone', 'timestamptz', 'g') AS list) inputs,
        LATERAL (SELECT string_agg(quote_ident(a.name) || ' ' || replace(format_type(a.type, NULL),
                        'timestamp with time zone', 'timestamptz'), ', ' ORDER BY a.place) AS list

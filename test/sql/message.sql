@@ -247,7 +247,7 @@ SELECT is(pg_temp.refusal('SELECT mktg.' || call), refused, replace(call, :'id',
 SELECT is(pg_temp.refusal(format('SELECT mktg.record_status(%L, ''delivered'', tenant => 71)', :'id')), format('MK017 | message "%s" does not exist | Tenant 71 has no such message.'
     ' | A message id is what mktg.send() returns and mktg.recipient shows, such as 1-7-4711.', :'id'), 'another tenant''s message');
 SELECT is(pg_temp.refusal(format('SELECT mktg.record_status(%L, %L)', :'id', status)), format('MK018 | status "%s" does not exist here'
-    ' | Statuses are sent, delivered, read, failed, bounced; events are opened, clicked, converted, unsubscribed.', status), 'status ' || quote_literal(status))
+    ' | Statuses are sent, delivered, read, failed, bounced; events are opened, clicked, converted, unsubscribed, complained.', status), 'status ' || quote_literal(status))
   FROM unnest('{pending,queued,skipped,cancelled,in_doubt,Sent,"",done}'::text[]) AS status;
 
 --
