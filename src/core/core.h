@@ -136,6 +136,66 @@ extern void mktg_rsa_key_free(struct evp_pkey_st *key);
 extern bool mktg_jwt_sign(struct evp_pkey_st *key, const char *header, const char *payload,
 						  size_t payload_length, MktgBuffer *out);
 
+/* ---- identifier.c: what advertisers know people by ---- */
+
+typedef enum MktgIdentifier
+{
+	MKTG_IDENTIFIER_EMAIL,
+	MKTG_IDENTIFIER_PHONE,		/* digits with the country code, no sign */
+	MKTG_IDENTIFIER_PHONE_E164,
+	MKTG_IDENTIFIER_NAME,		/* small letters; for texts without a form of their own, too */
+	MKTG_IDENTIFIER_PLACE,		/* small letters, no blanks, digits, dots, dashes, brackets */
+	MKTG_IDENTIFIER_COUNTRY,	/* two letters */
+	MKTG_IDENTIFIER_GENDER,		/* m or f, also of words */
+	MKTG_IDENTIFIER_YEAR,
+	MKTG_IDENTIFIER_MONTH,
+	MKTG_IDENTIFIER_DAY
+} MktgIdentifier;
+
+#define MKTG_IDENTIFIER_BUFFER	MKTG_ADDRESS_BUFFER
+#define MKTG_HASH_SIZE			65	/* SHA-256 in small hexadecimal digits, and a NUL */
+
+/* The one form, NUL-terminated; false if the text cannot be one of this kind, or is empty. */
+extern bool mktg_identifier_normalize(MktgIdentifier kind, const char *in, size_t length,
+									  char out[MKTG_IDENTIFIER_BUFFER]);
+
+/* Its hash; a text of 64 hexadecimal digits is one already.  False and empty as above. */
+extern bool mktg_identifier_hash(MktgIdentifier kind, const char *in, size_t length, char hash[MKTG_HASH_SIZE]);
+
+/* ---- oauth1.c: OAuth 1.0a with HMAC-SHA1 ---- */
+
+/* adds bytes as RFC 3986 encodes them: fit for forms, too */
+extern void mktg_buffer_percent(MktgBuffer *buffer, const char *bytes, size_t length);
+
+typedef struct MktgOauthParam
+{
+	const char *name;
+	const char *value;
+} MktgOauthParam;
+
+typedef struct MktgOauthKeys
+{
+	const char *consumer_key;
+	const char *consumer_secret;
+	const char *token;
+	const char *token_secret;
+} MktgOauthKeys;
+
+#define MKTG_OAUTH1_SIGNATURE	32
+
+/*
+ * The signature over all parameters of a request, at most 16, those of its
+ * query and form among them; the URL without query, scheme and host in small
+ * letters.  False if OpenSSL failed or there was no memory.
+ */
+extern bool mktg_oauth1_sign(const char *method, const char *url, const MktgOauthParam *params, int n,
+							 const char *consumer_secret, const char *token_secret,
+							 char signature[MKTG_OAUTH1_SIGNATURE]);
+
+/* Adds the value of the Authorization header of a request without query and form. */
+extern bool mktg_oauth1_authorization(const char *method, const char *url, const MktgOauthKeys *keys,
+									  const char *nonce, int64_t timestamp, MktgBuffer *out);
+
 /* ---- netpolicy.c: which addresses a URL that came as data may reach ---- */
 
 /* public unicast only: hardening, section 2 */

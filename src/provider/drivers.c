@@ -28,6 +28,9 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_fcm_driver,
 	&mktg_twilio_driver,
 	&mktg_whatsapp_driver,
+	&mktg_meta_audience_driver,
+	&mktg_meta_conversions_driver,
+	&mktg_x_audience_driver,
 	NULL
 };
 

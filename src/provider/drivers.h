@@ -21,5 +21,8 @@ extern const MktgDriver mktg_mailgun_driver;
 extern const MktgDriver mktg_fcm_driver;
 extern const MktgDriver mktg_twilio_driver;
 extern const MktgDriver mktg_whatsapp_driver;
+extern const MktgDriver mktg_meta_audience_driver;
+extern const MktgDriver mktg_meta_conversions_driver;
+extern const MktgDriver mktg_x_audience_driver;
 
 #endif

@@ -5,6 +5,7 @@
 #   cases.pl signature FILE
 #   cases.pl jwt FILE_OF_RFC_7520 FILE_OF_SERVICE_ACCOUNT
 #   cases.pl errors FILE
+#   cases.pl identifier FILE...
 # A file that is not there gives no case; the test then says that it skipped.
 
 use strict;
@@ -99,6 +100,21 @@ elsif ($kind eq 'errors')
 		}
 	}
 	print "\t{NULL, NULL, 0, NULL, NULL}\n};\n";
+}
+elsif ($kind eq 'identifier')
+{
+	my %kind = (em => 'EMAIL', ph => 'PHONE', dobd => 'DAY', dobm => 'MONTH', doby => 'YEAR');
+	print "static const struct\n{\n\tconst char *field;\n\tMktgIdentifier kind;\n",
+	  "\tconst char *input;\n\tconst char *hash;\n}\t\t\tcases[] = {\n";
+	for my $vector (map { my $j = read_json($_); $j ? @{ $j->{vectors} } : () } @paths)
+	{
+		# a number without its country, parts of a name, a handle: what the form comes from is not ours
+		my $input = $vector->{field} =~ /^(ph|f5first|fi|handle)$/ ? $vector->{normalised} : $vector->{input};
+		$input = "+$input" if $vector->{field} eq 'ph';
+		printf "\t{%s, MKTG_IDENTIFIER_%s, %s, %s},\n", c_string($vector->{field}), $kind{ $vector->{field} } // 'NAME',
+		  c_string($input), c_string($vector->{sha256});
+	}
+	print "\t{NULL, MKTG_IDENTIFIER_NAME, NULL, NULL}\n};\n";
 }
 else
 {

@@ -20,6 +20,8 @@ perl test/unit/cases.pl signature "$specs/signatures/standard-webhooks.json" \
 	> "$build/signature_cases.h"
 perl test/unit/cases.pl jwt "$specs/signatures/rs256-jws-rfc7520.json" \
 	"$specs/signatures/fcm-service-account-jwt.json" > "$build/jwt_cases.h"
+perl test/unit/cases.pl identifier "$specs/audience-hash/meta.json" "$specs/audience-hash/x.json" \
+	> "$build/identifier_cases.h"
 perl test/unit/cases.pl errors "$specs/errors/provider-errors.json" > "$build/error_cases.h"
 
 if [ $# -eq 0 ]; then
