@@ -164,9 +164,6 @@ extern bool mktg_identifier_hash(MktgIdentifier kind, const char *in, size_t len
 
 /* ---- oauth1.c: OAuth 1.0a with HMAC-SHA1 ---- */
 
-/* adds bytes as RFC 3986 encodes them: fit for forms, too */
-extern void mktg_buffer_percent(MktgBuffer *buffer, const char *bytes, size_t length);
-
 typedef struct MktgOauthParam
 {
 	const char *name;

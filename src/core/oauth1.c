@@ -20,27 +20,6 @@
 
 #define MAX_PARAMS		16
 
-void
-mktg_buffer_percent(MktgBuffer *buffer, const char *bytes, size_t length)
-{
-	static const char digits[] = "0123456789ABCDEF";
-
-	for (size_t i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) bytes[i];
-
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			c == '-' || c == '.' || c == '_' || c == '~')
-			mktg_buffer_add(buffer, &bytes[i], 1);
-		else
-		{
-			char		code[3] = {'%', digits[c >> 4], digits[c & 15]};
-
-			mktg_buffer_add(buffer, code, 3);
-		}
-	}
-}
-
 static void
 add_percent(MktgBuffer *buffer, const char *text)
 {
