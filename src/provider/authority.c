@@ -25,8 +25,8 @@
 #define EARLY_MS	(5 * 60 * 1000)	/* a token is renewed so long before its end */
 #define AGAIN_MS	(30 * 1000)	/* if that fails and the old one is still good */
 
-static void ask(MktgTransport *transport, MktgProvider *provider);
-static void release(MktgTransport *transport, MktgProvider *provider, const MktgOutcome *refusal);
+static void ask(MktgNetwork *network, MktgProvider *provider);
+static void release(MktgNetwork *network, MktgProvider *provider, const MktgOutcome *refusal);
 
 static bool
 is_valid(const MktgAuthority *authority, int64_t now)
@@ -35,48 +35,48 @@ is_valid(const MktgAuthority *authority, int64_t now)
 }
 
 void
-mktg_authority_launch(MktgTransport *transport, MktgRequest *request)
+mktg_authority_launch(MktgNetwork *network, MktgRequest *request)
 {
 	MktgProvider *provider = request->provider;
 	MktgAuthority *authority = provider->authority;
-	int64_t		now = mktg_now_ms();
+	int64_t		now = mktg_monotonic_ms();
 
 	request->token = authority->token;
 	if (is_valid(authority, now))
-		mktg_transport_launch(transport, request);
+		mktg_network_launch(network, request);
 	else
-		mktg_queue_add(mktg_transport_held(transport), request);
+		mktg_queue_add(mktg_network_held(network), request);
 	if (!authority->asking && (now >= authority->ask_at || !is_valid(authority, now)))
-		ask(transport, provider);
+		ask(network, provider);
 }
 
 static void
-ask(MktgTransport *transport, MktgProvider *provider)
+ask(MktgNetwork *network, MktgProvider *provider)
 {
 	static const MktgOutcome no_memory = {
 		.kind = MKTG_OUTCOME_RETRY, .reason = "not sent: out of memory"
 	};
 	MktgAuthority *authority = provider->authority;
-	MktgDelivery *delivery = &authority->delivery;
-	MktgRequest *request = mktg_request_get(transport, provider, &delivery, 1);
+	MktgRequest *request = mktg_request_asking(mktg_network_transport(network), provider,
+											   &authority->delivery);
 
 	if (request == NULL)
 	{
-		release(transport, provider, &no_memory);
+		release(network, provider, &no_memory);
 		return;
 	}
 	authority->asking = true;
-	request->asks = true;
-	mktg_transport_launch(transport, request);
+	__atomic_add_fetch(&authority->out, 1, __ATOMIC_SEQ_CST);
+	mktg_network_launch(network, request);
 }
 
 void
-mktg_authority_settle(MktgTransport *transport, MktgRequest *request)
+mktg_authority_settle(MktgNetwork *network, MktgRequest *request)
 {
 	MktgProvider *provider = request->provider;
 	MktgAuthority *authority = provider->authority;
 	MktgOutcome *outcome = &authority->delivery.outcome;
-	int64_t		now = mktg_now_ms();
+	int64_t		now = mktg_monotonic_ms();
 	int64_t		life = outcome->kind == MKTG_OUTCOME_NONE ? provider->driver->authorized(request) : 0;
 	bool		good = life > 0;
 
@@ -91,16 +91,15 @@ mktg_authority_settle(MktgTransport *transport, MktgRequest *request)
 		authority->ask_at = now + AGAIN_MS;
 	if (!good && (outcome->kind == MKTG_OUTCOME_NONE || outcome->kind == MKTG_OUTCOME_DOUBT))
 		outcome->kind = MKTG_OUTCOME_RETRY;
-	mktg_request_put(request);
 	if (good || !is_valid(authority, now))
-		release(transport, provider, good ? NULL : outcome);
+		release(network, provider, good ? NULL : outcome);
 }
 
 /* Lets the provider's held requests go, or end with the refusal. */
 static void
-release(MktgTransport *transport, MktgProvider *provider, const MktgOutcome *refusal)
+release(MktgNetwork *network, MktgProvider *provider, const MktgOutcome *refusal)
 {
-	MktgRequestQueue *held = mktg_transport_held(transport);
+	MktgRequestQueue *held = mktg_network_held(network);
 	MktgRequestQueue all = *held;
 	MktgRequest *request;
 
@@ -112,19 +111,19 @@ release(MktgTransport *transport, MktgProvider *provider, const MktgOutcome *ref
 		else if (refusal == NULL)
 		{
 			request->token = provider->authority->token;
-			mktg_transport_launch(transport, request);
+			mktg_network_launch(network, request);
 		}
 		else
 		{
 			for (int i = 0; i < request->count; i++)
 				request->deliveries[i]->outcome = *refusal;
-			mktg_transport_finish(transport, request);
+			mktg_network_finish(network, request);
 		}
 	}
 }
 
 bool
-mktg_authority_again(MktgTransport *transport, MktgRequest *request)
+mktg_authority_again(MktgNetwork *network, MktgRequest *request)
 {
 	MktgAuthority *authority = request->provider->authority;
 
@@ -137,6 +136,6 @@ mktg_authority_again(MktgTransport *transport, MktgRequest *request)
 	for (int i = 0; i < request->count; i++)
 		memset(&request->deliveries[i]->outcome, 0, sizeof(MktgOutcome));
 	request->asked_again = true;
-	mktg_authority_launch(transport, request);
+	mktg_authority_launch(network, request);
 	return true;
 }

@@ -201,6 +201,13 @@ mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings, int n,
 	return NULL;
 }
 
+bool
+mktg_provider_busy(const MktgProvider *provider)
+{
+	return provider->open_requests > 0 ||
+		(provider->authority != NULL && __atomic_load_n(&provider->authority->out, __ATOMIC_SEQ_CST) > 0);
+}
+
 void
 mktg_provider_close(MktgProvider *provider)
 {

@@ -179,6 +179,11 @@ struct MktgDriver
 	 * Sets URL, headers and body of request->easy for request->deliveries.
 	 * A delivery that cannot be built gets its outcome here; false if none is
 	 * left.  request->count and the order of the deliveries stay as they are.
+	 *
+	 * This, classify() and the three that authorize are called in the transport's
+	 * thread, one after the other; all else by whoever started the request.  So
+	 * what these change in provider->state is for them alone, until close().  Where the driver is
+	 * blocking, several threads call them at once, and they change nothing there.
 	 */
 	bool		(*build) (MktgRequest *request);
 
@@ -232,7 +237,10 @@ extern bool mktg_provider_check(const MktgDriver *driver, const MktgSetting *set
 extern MktgProvider *mktg_provider_open(const MktgDriver *driver, const MktgSetting *settings,
 										int n, char *why, size_t why_size);
 
-/* only while open_requests is 0; closes the provider's idle connections too */
+/* Is a request of its own or for its token under way, so that it must not be closed? */
+extern bool mktg_provider_busy(const MktgProvider *provider);
+
+/* closes the provider's idle connections too */
 extern void mktg_provider_close(MktgProvider *provider);
 
 /*
@@ -282,22 +290,29 @@ struct MktgRequest
 	bool		asks;			/* for the provider's token */
 	bool		asked_again;	/* the token was refused once */
 	unsigned int token;			/* which one it was built with */
-	int			running_at;		/* place in the transport's list */
+	int			running_at;		/* place in the thread's list */
 	struct MktgRequest *next;
 };
 
 typedef struct MktgTransport MktgTransport;
 
 /*
- * One multi handle behind one epoll descriptor; NULL if either could not be
- * had.  Calls curl_global_init.  The process is to ignore SIGPIPE.  exit()
- * without mktg_transport_destroy() is safe: what is under way ends there.
+ * Sends in threads of its own, which start when they are needed; all that
+ * follows is for one thread to call.  NULL if there was no memory.  Calls
+ * curl_global_init.  The process is to ignore SIGPIPE.  exit() without
+ * mktg_transport_destroy() is safe: what is under way ends there.
  */
 extern MktgTransport *mktg_transport_create(void);
 extern void mktg_transport_destroy(MktgTransport *transport);	/* drops open requests */
 extern int	mktg_transport_fd(const MktgTransport *transport);	/* readable when there is something to drive */
-extern long mktg_transport_timeout_ms(const MktgTransport *transport);	/* -1: none */
+extern long mktg_transport_timeout_ms(const MktgTransport *transport);	/* 0: now; -1: when the descriptor says so */
 extern void mktg_transport_drive(MktgTransport *transport);
+
+/*
+ * The descriptor is to be readable when this many deliveries have finished, or
+ * none is under way any more; at first that is 1.
+ */
+extern void mktg_transport_await(MktgTransport *transport, int count);
 
 /*
  * Hangs up on everything under way, for good: each request finishes as it
@@ -310,9 +325,8 @@ extern int	mktg_transport_open_requests(const MktgTransport *transport);
  * Takes deliveries (at most the driver's max_batch) into one request, which
  * leaves with the next mktg_transport_drive().  The array is copied, the
  * deliveries are not; the driver's fit(), if it has one, has been asked.
- * Outcomes of deliveries that could not even be built are
- * set at once and the request then comes out of mktg_transport_finished() like
- * any other; so do deliveries of an in_process driver.  False if there was no
+ * Deliveries that could not even be built come out of mktg_transport_finished()
+ * like any other; so do those of an in_process driver.  False if there was no
  * memory: every outcome is set to retry and nothing will come out.
  *
  * Keeping open_requests within max_connections is the caller's part: more are

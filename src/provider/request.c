@@ -50,6 +50,7 @@ static size_t take_reply(char *bytes, size_t size, size_t n, void *data);
 static size_t take_header(char *line, size_t size, size_t n, void *data);
 static int	before_request(void *data, char *ip, char *local_ip, int port, int local_port);
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address);
+static int	close_socket(void *data, curl_socket_t fd);
 
 /* ---- queue ---- */
 
@@ -127,7 +128,7 @@ set_callbacks(MktgRequest *request)
 		SET(request, CURLOPT_PREREQDATA, request) &&
 		SET(request, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
 		SET(request, CURLOPT_OPENSOCKETDATA, request) &&
-		SET(request, CURLOPT_CLOSESOCKETFUNCTION, mktg_transport_close_socket) &&
+		SET(request, CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
 		SET(request, CURLOPT_CLOSESOCKETDATA, request->transport);
 }
 
@@ -175,6 +176,20 @@ request_new(MktgTransport *transport, MktgProvider *provider)
 
 /* ---- using ---- */
 
+static void
+load(MktgRequest *request, MktgDelivery **deliveries, int count)
+{
+	request->next = NULL;
+	request->count = count;
+	memcpy(request->deliveries, deliveries, (size_t) count * sizeof(MktgDelivery *));
+	request->hold = false;
+	for (int i = 0; i < count; i++)
+	{
+		memset(&deliveries[i]->outcome, 0, sizeof(MktgOutcome));
+		request->hold |= deliveries[i]->hold;
+	}
+}
+
 MktgRequest *
 mktg_request_get(MktgTransport *transport, MktgProvider *provider,
 				 MktgDelivery **deliveries, int count)
@@ -191,16 +206,20 @@ mktg_request_get(MktgTransport *transport, MktgProvider *provider,
 	if (request->transport != transport && request->easy != NULL && !provider->driver->blocking)
 		(void) SET(request, CURLOPT_CLOSESOCKETDATA, transport);
 	request->transport = transport;
-	request->next = NULL;
-	request->count = count;
-	memcpy(request->deliveries, deliveries, (size_t) count * sizeof(MktgDelivery *));
-	request->hold = false;
-	for (int i = 0; i < count; i++)
-	{
-		memset(&deliveries[i]->outcome, 0, sizeof(MktgOutcome));
-		request->hold |= deliveries[i]->hold;
-	}
+	load(request, deliveries, count);
 	provider->open_requests++;
+	return request;
+}
+
+MktgRequest *
+mktg_request_asking(MktgTransport *transport, MktgProvider *provider, MktgDelivery *delivery)
+{
+	MktgRequest *request = request_new(transport, provider);
+
+	if (request == NULL)
+		return NULL;
+	request->asks = true;
+	load(request, &delivery, 1);
 	return request;
 }
 
@@ -208,8 +227,8 @@ mktg_request_get(MktgTransport *transport, MktgProvider *provider,
  * With its size known libcurl sends Content-Length in place of chunks.  A MIME
  * structure brings its own size, and body then only holds the texts.
  */
-bool
-mktg_request_set_body(MktgRequest *request)
+static bool
+set_body(MktgRequest *request)
 {
 	curl_off_t	size = (curl_off_t) request->body.length;
 
@@ -226,6 +245,42 @@ mktg_request_set_body(MktgRequest *request)
 		SET(request, CURLOPT_SEEKFUNCTION, request->hold ? NULL : seek_body);
 }
 
+static void
+set_all(MktgRequest *request, MktgOutcomeKind kind, const char *reason)
+{
+	for (int i = 0; i < request->count; i++)
+		if (request->deliveries[i]->outcome.kind == MKTG_OUTCOME_NONE)
+			mktg_outcome_set(&request->deliveries[i]->outcome, kind, "%s", reason);
+}
+
+void
+mktg_request_unsent(MktgRequest *request, const char *reason)
+{
+	set_all(request, MKTG_OUTCOME_RETRY, reason);
+}
+
+bool
+mktg_request_build(MktgRequest *request)
+{
+	const MktgDriver *driver = request->provider->driver;
+
+	if (!(request->asks ? driver->authorize : driver->build) (request))
+		/* the driver has said why of each; this is for one that forgot */
+		mktg_request_unsent(request, "not sent: the request could not be built");
+	else if (!set_body(request))
+		mktg_request_unsent(request, "not sent: out of memory");
+	else
+		return true;
+	return false;
+}
+
+void
+mktg_request_cut_short(MktgRequest *request)
+{
+	if (request->error[0] == '\0')
+		snprintf(request->error, sizeof(request->error), "the sending process was told to end");
+}
+
 void
 mktg_request_done(MktgRequest *request, CURLcode result)
 {
@@ -238,6 +293,13 @@ mktg_request_done(MktgRequest *request, CURLcode result)
 	if (curl_easy_getinfo(request->easy, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK)
 		sent = 1;
 	request->may_have_arrived = request->begun && sent > 0;
+}
+
+void
+mktg_request_classify(MktgRequest *request)
+{
+	request->provider->driver->classify(request);
+	set_all(request, MKTG_OUTCOME_DOUBT, "the driver did not say what became of the message");
 }
 
 static void
@@ -300,12 +362,18 @@ mktg_request_put(MktgRequest *request)
 {
 	MktgProvider *provider = request->provider;
 
+	if (request->asks)
+	{
+		__atomic_sub_fetch(&provider->authority->out, 1, __ATOMIC_SEQ_CST);
+		request_free(request);
+		return;
+	}
 	mktg_request_clear(request);
 	request->asked_again = false;
 	request->count = 0;
 
 	provider->open_requests--;
-	if (request->hung_up || request->asks)
+	if (request->hung_up)
 	{
 		request_free(request);
 		return;
@@ -452,10 +520,20 @@ open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 		return CURL_SOCKET_BAD;
 	}
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-	if (fd >= 0 && !mktg_transport_socket_opened(request->transport, fd))
+	if (fd >= 0 && !mktg_network_socket_opened(request->transport->network, fd))
 	{
 		close(fd);
 		fd = CURL_SOCKET_BAD;
 	}
 	return fd;
+}
+
+/* A connection may outlive the request that opened it, so this is the transport's. */
+static int
+close_socket(void *data, curl_socket_t fd)
+{
+	MktgTransport *transport = data;
+
+	mktg_network_socket_closed(transport->network, fd);
+	return close(fd);
 }

@@ -78,7 +78,7 @@ mktg_ways_refresh(Pump *pump)
 		entry->stale |= changed;
 		/* a token may be under way where no message is */
 		if (!entry->stale || entry->under_way > 0 ||
-			(entry->provider != NULL && entry->provider->open_requests > 0))
+			(entry->provider != NULL && mktg_provider_busy(entry->provider)))
 			continue;
 		if (entry->provider != NULL)
 			mktg_provider_close(entry->provider);

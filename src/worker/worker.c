@@ -108,6 +108,7 @@ static void step(Loop *loop);
 static bool may_send(Loop *loop);
 static bool worth_claiming(const Pump *pump);
 static bool worth_recording(const Pump *pump);
+static int	deliveries_awaited(const Pump *pump);
 static bool step_due(const Loop *loop, TimestampTz now);
 static long wait_ms(const Loop *loop, TimestampTz now);
 static void end_worker(Loop *loop);
@@ -158,6 +159,7 @@ mktg_worker_main(Datum main_arg)
 		if (loop.pump->nclaimed > 0)
 			mktg_pump_start(loop.pump, !stop_wanted);
 
+		mktg_transport_await(loop.pump->transport, deliveries_awaited(loop.pump));
 		events = WaitLatchOrSocket(MyLatch,
 								   WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 								   mktg_transport_fd(loop.pump->transport),
@@ -294,6 +296,20 @@ worth_recording(const Pump *pump)
 {
 	return pump->nfinished > 0 &&
 		(pump->nfinished >= pump->under_way || pump->nfinished >= mktg_max_in_flight / 2);
+}
+
+/*
+ * How many must finish to be worth waking up for: the first, from which the
+ * wait for company is measured, and then as many as are worth recording.
+ */
+static int
+deliveries_awaited(const Pump *pump)
+{
+	int			half = mktg_max_in_flight / 2 - pump->nfinished;
+
+	if (pump->nfinished == 0)
+		return 1;
+	return Min(half, (pump->under_way - pump->nfinished + 1) / 2);
 }
 
 static bool
