@@ -362,13 +362,13 @@ mktg_request_put(MktgRequest *request)
 {
 	MktgProvider *provider = request->provider;
 
+	mktg_request_clear(request);
 	if (request->asks)
 	{
 		__atomic_sub_fetch(&provider->authority->out, 1, __ATOMIC_SEQ_CST);
 		request_free(request);
 		return;
 	}
-	mktg_request_clear(request);
 	request->asked_again = false;
 	request->count = 0;
 
