@@ -38,7 +38,7 @@ COMMENT ON FUNCTION mktg.disarm_delivery() IS 'stops all sending from the next c
 CREATE FUNCTION mktg.maintain() RETURNS void
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_maintain';
-COMMENT ON FUNCTION mktg.maintain() IS 'housekeeping: makes the partitions of the months to come, folds statistics of past days, forgets failures and sandbox messages older than 30 days';
+COMMENT ON FUNCTION mktg.maintain() IS 'housekeeping: makes the partitions of the months to come, ends reservations of offers that are over, folds statistics of past days, forgets failures and sandbox messages older than 30 days';
 
 CREATE FUNCTION mktg.schedule_jobs(tenant bigint DEFAULT 1) RETURNS integer
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp

@@ -208,3 +208,85 @@ SELECT c.tenant_id, c.campaign_id, c.name AS campaign_name, c.status, c.priority
                        FROM mktg.delivery_rate r WHERE r.tenant_id = c.tenant_id AND r.campaign_id = c.campaign_id
                         AND r.minute > clock_timestamp() - interval '5 minutes') r;
 COMMENT ON VIEW mktg.delivery_progress IS 'one row a campaign with messages in the queue: how many, how fast they go, when they will be through at this rate';
+
+CREATE OR REPLACE VIEW mktg.promo_list WITH (security_invoker = true) AS
+SELECT o.tenant_id, o.offer_id AS promo, o.code, o.type, o.value, o.currency, o.starts_at, o.ends_at,
+       CASE WHEN o.disabled_at IS NOT NULL THEN 'disabled'
+            WHEN o.starts_at > mktg.clock() THEN 'not_started'
+            WHEN o.ends_at <= mktg.clock() THEN 'expired'
+            WHEN s.uses_left = 0 OR s.budget_left = 0 THEN 'used_up' ELSE 'active' END AS status,
+       o.usage_limit, s.uses_left, o.per_contact_limit, o.per_contact_period, o.minimum_amount, o.budget, s.budget_left,
+       o.scope, o.stackable, o.combine_with, o.priority, o.campaign_id, c.name AS campaign,
+       o.code IS NULL AND o.codes_made = 0 AS is_automatic, o.codes_made, o.disabled_at, o.created_at, o.created_by
+  FROM mktg.offer o
+  LEFT JOIN mktg.campaign c ON c.tenant_id = o.tenant_id AND c.campaign_id = o.campaign_id
+  LEFT JOIN LATERAL (SELECT sum(x.uses_left)::bigint AS uses_left, sum(x.budget_left)::bigint AS budget_left
+                       FROM mktg.offer_slot x WHERE x.tenant_id = o.tenant_id AND x.offer_id = o.offer_id) s ON true;
+COMMENT ON VIEW mktg.promo_list IS 'one row an offer: what it takes off, for what and how often, and what is left of its limits';
+
+CREATE OR REPLACE VIEW mktg.promo_redemption WITH (security_invoker = true) AS
+SELECT r.tenant_id, r.redemption_id, r.offer_id AS promo, o.code AS promo_code, r.code, r.contact_id, r.status,
+       r.eligible_subtotal, r.discount, r.reversed, r.currency, r.reserved_at, r.expires_at, r.committed_at, r.ended_at,
+       r.purchase, p.purchase_id, p.amount AS purchase_amount, o.campaign_id, c.name AS campaign
+  FROM mktg.redemption r
+  JOIN mktg.offer o ON o.tenant_id = r.tenant_id AND o.offer_id = r.offer_id
+  LEFT JOIN mktg.campaign c ON c.tenant_id = o.tenant_id AND c.campaign_id = o.campaign_id
+  LEFT JOIN mktg.purchase p ON p.tenant_id = r.tenant_id AND p.external_id = r.purchase;
+COMMENT ON VIEW mktg.promo_redemption IS 'one row a use of an offer, with the purchase and the campaign it belongs to';
+
+CREATE OR REPLACE VIEW mktg.promo_performance WITH (security_invoker = true) AS
+SELECT o.tenant_id, o.offer_id AS promo, o.code, o.campaign_id, o.type,
+       coalesce(r.redemptions, 0) AS redemptions, coalesce(r.customers, 0) AS customers,
+       coalesce(r.gross_value, 0) AS gross_value, coalesce(r.discount_given, 0) AS discount_given,
+       round(r.discount_given::numeric / r.redemptions, 2) AS average_discount,
+       o.codes_made, coalesce(r.codes_used, 0) AS codes_used,
+       round(1 - coalesce(r.codes_used, 0)::numeric / nullif(o.codes_made, 0), 4) AS breakage_rate
+  FROM mktg.offer o
+  LEFT JOIN (SELECT x.tenant_id, x.offer_id, count(*) AS redemptions, count(DISTINCT x.contact_id) AS customers,
+                    sum(x.eligible_subtotal)::bigint AS gross_value, sum(x.discount - x.reversed)::bigint AS discount_given,
+                    count(*) FILTER (WHERE x.code IS DISTINCT FROM y.code) AS codes_used
+               FROM mktg.redemption x JOIN mktg.offer y ON y.tenant_id = x.tenant_id AND y.offer_id = x.offer_id
+              WHERE x.status = 'committed' GROUP BY x.tenant_id, x.offer_id) r
+    ON r.tenant_id = o.tenant_id AND r.offer_id = o.offer_id;
+COMMENT ON VIEW mktg.promo_performance IS 'one row an offer: what committed redemptions brought and cost, and which share of its generated codes is not used';
+
+CREATE OR REPLACE VIEW mktg.promo_daily WITH (security_invoker = true) AS
+SELECT o.tenant_id, o.offer_id AS promo, o.code, r.day, r.redemptions, r.customers, r.gross_value, r.discount_given
+  FROM (SELECT x.tenant_id, x.offer_id, (x.committed_at AT TIME ZONE t.time_zone)::date AS day, count(*) AS redemptions,
+               count(DISTINCT x.contact_id) AS customers, sum(x.eligible_subtotal)::bigint AS gross_value,
+               sum(x.discount - x.reversed)::bigint AS discount_given
+          FROM mktg.redemption x JOIN mktg.tenant t ON t.tenant_id = x.tenant_id
+         WHERE x.status = 'committed' GROUP BY 1, 2, 3) r
+  JOIN mktg.offer o ON o.tenant_id = r.tenant_id AND o.offer_id = r.offer_id;
+COMMENT ON VIEW mktg.promo_daily IS 'one row an offer and day in the tenant''s zone: committed redemptions';
+
+CREATE OR REPLACE VIEW mktg._promo_line WITH (security_invoker = true) AS
+SELECT r.tenant_id, r.offer_id, r.redemption_id, r.contact_id, l.item, l.route, l.amount,
+       -- what refunds took back is spread over the lines
+       CASE WHEN r.discount = 0 THEN 0 ELSE l.discount::numeric * (r.discount - r.reversed) / r.discount END AS discount
+  FROM mktg.redemption r, jsonb_to_recordset(r.lines) AS l (item text, route text, amount bigint, discount bigint)
+ WHERE r.status = 'committed';
+COMMENT ON VIEW mktg._promo_line IS 'lines of carts that committed redemptions took something off';
+
+CREATE OR REPLACE VIEW mktg.promo_item WITH (security_invoker = true) AS
+SELECT o.tenant_id, o.offer_id AS promo, o.code, l.item, l.redemptions, l.customers, l.gross_value, l.discount_given
+  FROM (SELECT tenant_id, offer_id, item, count(DISTINCT redemption_id) AS redemptions, count(DISTINCT contact_id) AS customers,
+               sum(amount)::bigint AS gross_value, round(sum(discount))::bigint AS discount_given
+          FROM mktg._promo_line GROUP BY tenant_id, offer_id, item) l
+  JOIN mktg.offer o ON o.tenant_id = l.tenant_id AND o.offer_id = l.offer_id;
+COMMENT ON VIEW mktg.promo_item IS 'one row an offer and item: lines that committed redemptions took something off';
+
+CREATE OR REPLACE VIEW mktg.promo_route WITH (security_invoker = true) AS
+SELECT o.tenant_id, o.offer_id AS promo, o.code, l.route, l.redemptions, l.customers, l.gross_value, l.discount_given
+  FROM (SELECT tenant_id, offer_id, route, count(DISTINCT redemption_id) AS redemptions, count(DISTINCT contact_id) AS customers,
+               sum(amount)::bigint AS gross_value, round(sum(discount))::bigint AS discount_given
+          FROM mktg._promo_line WHERE route IS NOT NULL GROUP BY tenant_id, offer_id, route) l
+  JOIN mktg.offer o ON o.tenant_id = l.tenant_id AND o.offer_id = l.offer_id;
+COMMENT ON VIEW mktg.promo_route IS 'one row an offer and route: lines that committed redemptions took something off';
+
+CREATE OR REPLACE VIEW mktg.price_phase_list WITH (security_invoker = true) AS
+SELECT p.tenant_id, p.phase_id, p.item, p.name, p.price, p.starts_at, p.ends_at, p.max_seats, p.ordinal,
+       CASE WHEN p.starts_at > mktg.clock() THEN 'not_started' WHEN p.ends_at <= mktg.clock() THEN 'over' ELSE 'active' END AS status,
+       p.created_at, p.created_by
+  FROM mktg.price_phase p;
+COMMENT ON VIEW mktg.price_phase_list IS 'one row a price phase, and whether it holds now as far as time goes';

@@ -50,6 +50,7 @@ static const char sandbox_sql[] =
 
 /* in an order in which they can be dropped one by one */
 static const char *const tables[] = {
+	"price_phase", "redemption", "promo_code", "code_series", "offer_contact", "offer_slot", "offer",
 	"audience_sync", "segment_due", "segment_change", "segment_bitmap", "segment", "rule_alias", "field", "source",
 	"rfm_score", "cart", "event", "purchase", "campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
 	"provider_failure", "delivery_rate", "complaint", "contact_send", "frequency_cap", "pool_contact", "outbox", "sender_state", "sender",
@@ -62,7 +63,9 @@ static const char *const tables[] = {
 static const char *const views[] = {
 	"_campaign_count", "campaign_list", "campaign_daily", "send_calendar",
 	"recipient", "failed_sends", "in_doubt", "sender_status", "delivery_progress",
-	"contact_lifecycle", "segment_list", "segment_member", "rule_operator", "rule_field"
+	"contact_lifecycle", "segment_list", "segment_member", "rule_operator", "rule_field",
+	"promo_list", "promo_redemption", "promo_performance", "promo_daily", "promo_item", "promo_route", "_promo_line",
+	"price_phase_list"
 };
 
 static void execute(const char *sql);

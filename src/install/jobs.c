@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "install/install.h"
+#include "offer/offer.h"
 #include "stats/stats.h"
 
 /*
@@ -51,6 +52,7 @@ mktg_maintain(PG_FUNCTION_ARGS)
 	mktg_run(&forget_sends, &now);
 	mktg_run(&forget_rates, NULL);
 	mktg_make_partitions(mktg_now());
+	mktg_expire_all(mktg_now());
 	/* last: a session whose counters it folds waits for our end */
 	mktg_fold_stats();
 	mktg_end();
