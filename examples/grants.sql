@@ -129,3 +129,21 @@ GRANT SELECT ON
     mktg.campaign_list, mktg.campaign_daily, mktg.send_calendar,
     mktg.recipient, mktg.failed_sends, mktg.in_doubt
 TO :"app";
+
+-- offers: what they take off, and using them; making them is the admin's
+GRANT EXECUTE ON FUNCTION
+    mktg.validate_promo(text, bigint, jsonb, timestamptz, bigint), mktg.public_reason(text),
+    mktg.best_offers(bigint, jsonb, text[], timestamptz, bigint), mktg.quote(bigint, jsonb, text[], jsonb, timestamptz, bigint),
+    mktg.effective_price(text, bigint, integer, timestamptz, bigint),
+    mktg.reserve_promo(text, bigint, jsonb, text, interval, timestamptz, bigint),
+    mktg.redeem_promo(text, bigint, jsonb, text, text, timestamptz, bigint),
+    mktg.commit_redemption(bigint, text, timestamptz, bigint), mktg.release_redemption(bigint, timestamptz, bigint),
+    mktg.reverse_redemption(bigint, bigint, text, timestamptz, bigint)
+TO :"app";
+GRANT SELECT ON mktg.offer, mktg.code_series, mktg.price_phase TO :"app";
+GRANT SELECT, UPDATE (uses_left, budget_left) ON mktg.offer_slot TO :"app";
+GRANT SELECT, INSERT, UPDATE (used) ON mktg.offer_contact TO :"app";
+GRANT SELECT, UPDATE (redemption_id) ON mktg.promo_code TO :"app";
+GRANT SELECT, INSERT, UPDATE (status, purchase, reversed, refunds, expires_at, committed_at, ended_at)
+    ON mktg.redemption TO :"app";
+GRANT USAGE ON SEQUENCE mktg.redemption_redemption_id_seq TO :"app";

@@ -178,19 +178,10 @@ share(int64 amount, int n, int many)
 	return amount / many + (n < amount % many);
 }
 
-/* Shares what is given over the slots that are held. */
+/* Shares of what is given, a row for each slot that is held: slot, uses, budget. */
 static void
-write_slots(int64 tenant, int64 offer, int64 revision, const bool *held, int64 uses, int64 budget)
+make_shares(const bool *held, int64 uses, int64 budget, MktgColumns *columns)
 {
-	static MktgQuery query = {
-		.sql = "INSERT INTO mktg.offer_slot (tenant_id, offer_id, slot, revision, uses_left, budget_left)"
-		" SELECT $1, $2, n.slot, $3, n.uses, n.budget FROM unnest($4, $5, $6) AS n (slot, uses, budget)"
-		" ON CONFLICT (tenant_id, offer_id, slot) DO UPDATE"
-		" SET revision = excluded.revision, uses_left = excluded.uses_left, budget_left = excluded.budget_left",
-		.fresh = true, .nargs = 6, .argtypes = {INT8OID, INT8OID, INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
-	};
-	static const Oid types[] = {INT4OID, INT8OID, INT8OID};
-	MktgColumns columns = MKTG_COLUMNS(types);
 	int			many = 0;
 	int			n = 0;
 
@@ -202,7 +193,7 @@ write_slots(int64 tenant, int64 offer, int64 revision, const bool *held, int64 u
 
 		if (!held[slot])
 			continue;
-		mktg_columns_add(&columns, (MktgArg[])
+		mktg_columns_add(columns, (MktgArg[])
 						 {
 							 MKTG_INT32(slot),
 							 uses < 0 ? MKTG_NULL : MKTG_INT64(share(uses, n, many)),
@@ -210,7 +201,22 @@ write_slots(int64 tenant, int64 offer, int64 revision, const bool *held, int64 u
 						 });
 		n++;
 	}
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(offer), MKTG_INT64(revision), mktg_columns_array(&columns, 0),
+}
+
+static const Oid share_types[] = {INT4OID, INT8OID, INT8OID};
+
+static void
+write_slots(const MktgOffer *offer, const bool *held, int64 uses, int64 budget)
+{
+	static MktgQuery query = {
+		.sql = "UPDATE mktg.offer_slot s SET uses_left = n.uses, budget_left = n.budget"
+		" FROM unnest($3, $4, $5) AS n (slot, uses, budget) WHERE s.tenant_id = $1 AND s.offer_id = $2 AND s.slot = n.slot",
+		.fresh = true, .nargs = 5, .argtypes = {INT8OID, INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
+	};
+	MktgColumns columns = MKTG_COLUMNS(share_types);
+
+	make_shares(held, uses, budget, &columns);
+	mktg_call(&query, MKTG_INT64(offer->tenant_id), MKTG_INT64(offer->offer_id), mktg_columns_array(&columns, 0),
 			  mktg_columns_array(&columns, 1), mktg_columns_array(&columns, 2));
 }
 
@@ -229,7 +235,7 @@ take_from_held(const MktgOffer *offer, const Slots *slots, int64 uses, int64 bud
 	}
 	reason = missing(offer, has_uses, has_budget, uses, budget);
 	if (reason == MKTG_REASON_OK)
-		write_slots(offer->tenant_id, offer->offer_id, offer->revision, slots->held,
+		write_slots(offer, slots->held,
 					offer->usage_limit < 0 ? -1 : has_uses - uses, offer->budget < 0 ? -1 : has_budget - budget);
 	return reason;
 }
@@ -425,15 +431,21 @@ mktg_lock_slots(int64 tenant, int64 offer)
 void
 mktg_share_slots(int64 tenant, int64 offer, int64 revision, int64 uses, int64 budget)
 {
-	static MktgQuery forget = MKTG_QUERY("DELETE FROM mktg.offer_slot WHERE tenant_id = $1 AND offer_id = $2",
-										 INT8OID, INT8OID);
+	static MktgQuery forget = {
+		.sql = "DELETE FROM mktg.offer_slot WHERE tenant_id = $1 AND offer_id = $2",
+		.fresh = true, .nargs = 2, .argtypes = {INT8OID, INT8OID}
+	};
+	static MktgQuery insert = MKTG_QUERY("INSERT INTO mktg.offer_slot (tenant_id, offer_id, slot, revision, uses_left, budget_left)"
+										 " SELECT $1, $2, n.slot, $3, n.uses, n.budget FROM unnest($4, $5, $6) AS n (slot, uses, budget)",
+										 INT8OID, INT8OID, INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID);
+	MktgColumns columns = MKTG_COLUMNS(share_types);
 	bool		all[MKTG_OFFER_SLOTS];
 
+	mktg_call(&forget, MKTG_INT64(tenant), MKTG_INT64(offer));
 	if (uses < 0 && budget < 0)
-	{
-		mktg_call(&forget, MKTG_INT64(tenant), MKTG_INT64(offer));
 		return;
-	}
 	memset(all, true, sizeof(all));
-	write_slots(tenant, offer, revision, all, uses, budget);
+	make_shares(all, uses, budget, &columns);
+	mktg_call(&insert, MKTG_INT64(tenant), MKTG_INT64(offer), MKTG_INT64(revision), mktg_columns_array(&columns, 0),
+			  mktg_columns_array(&columns, 1), mktg_columns_array(&columns, 2));
 }

@@ -71,6 +71,23 @@ SELECT is(mktg.audience_size(ARRAY[:segment]), 0::bigint, 'and how many are');
 SELECT lives_ok($$SELECT FROM mktg.segment_list, mktg.segment_member, mktg.rule_operator LIMIT 1$$,
                 'app reads the views of segments');
 
+---- app: offers
+
+RESET ROLE;
+SELECT mktg.create_promo('GRANTS', 'percent', 10, usage_limit => 5, per_contact_limit => 4, budget => 1000) AS promo \gset
+SELECT mktg.generate_codes(:promo, 1, 'GRANTS') \gset ignored_
+SET LOCAL ROLE grants_app;
+SELECT '{"lines": [{"item": "x", "unit_price": 1000}]}' AS promo_cart \gset
+SELECT is((SELECT public_reason FROM mktg.validate_promo('grants', :contact, :'promo_cart'), mktg.public_reason(reason)), 'ok', 'app validates a promo code');
+SELECT lives_ok(format('SELECT mktg.best_offers(%s, %L, ''{grants}''), mktg.quote(%1$s, %2$L, ''{grants}''), mktg.effective_price(''x'', 1)', :contact, :'promo_cart'), 'app asks for prices');
+SELECT redemption_id AS redemption FROM mktg.redeem_promo((SELECT code FROM mktg.promo_code WHERE offer_id = :promo), :contact, :'promo_cart', 'grants', 'grants') \gset
+SELECT is(mktg.reverse_redemption(:redemption), 0::bigint, 'app redeems one and takes it back');
+SELECT is((SELECT mktg.commit_redemption(redemption_id, 'grants-2') FROM mktg.reserve_promo('grants', :contact, :'promo_cart', 'grants-2')), true, 'app reserves and commits');
+SELECT is((SELECT mktg.release_redemption(redemption_id) FROM mktg.reserve_promo('grants', :contact, :'promo_cart', 'grants-3')), true, 'app reserves and releases');
+SELECT throws_ok($$SELECT mktg.create_promo('x', 'percent', 10)$$, '42501', NULL, 'app may not make promos');
+SELECT throws_ok(format('SELECT mktg.update_promo(%s, ''{"value": 90}'')', :promo), '42501', NULL, 'nor change them');
+SELECT throws_ok($$UPDATE mktg.offer SET value = 90$$, '42501', NULL, 'past the function');
+
 ---- app: not senders, providers, credentials, campaigns, the log
 
 PREPARE refused_sender AS SELECT mktg.set_sender('sandbox', 'mktg_sandbox');
@@ -124,6 +141,10 @@ SELECT throws_ok($$SELECT mktg.define_field('booking.x', 'booking', 'amount', 'n
                  'admin may not define fields');
 SELECT throws_ok($$UPDATE mktg.field SET expression = 'now()'$$, '42501', NULL, 'nor write the registry past the function');
 SELECT throws_ok($$SELECT mktg.map_source('x', 'mktg.purchase', 'contact_id')$$, '42501', NULL, 'admin may not map tables');
+SELECT lives_ok(format('SELECT mktg.update_promo(%s, ''{"usage_limit": 9}''), mktg.disable_promo(%1$s), mktg.delete_price_phase(mktg.create_price_phase(''x'', ''x'', 1))', :promo),
+                'admin changes offers and prices');
+SELECT lives_ok($$SELECT FROM mktg.promo_list, mktg.promo_redemption, mktg.promo_performance, mktg.promo_daily, mktg.promo_item, mktg.promo_route,
+                mktg.price_phase_list LIMIT 1$$, 'admin reads their reports');
 SELECT lives_ok($$SELECT mktg.disarm_delivery(), mktg.arm_delivery(), mktg.maintain()$$, 'admin arms and maintains');
 SELECT is((SELECT bool_and(ok) FROM mktg.status() WHERE "check" IN ('library', 'schema', 'armed')), true,
           'admin reads the status');
