@@ -3,7 +3,7 @@
 -- examples/grants.sql: what it lets each role do, and what not.
 
 BEGIN;
-SELECT plan(59);
+SELECT plan(69);
 
 CREATE ROLE grants_admin;
 CREATE ROLE grants_app;
