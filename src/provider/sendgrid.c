@@ -6,9 +6,9 @@
  * https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
  *
  * A request carries up to 1000 messages, a personalization each.  Its content
- * is there once, so the texts of several messages stand in substitutions of
- * their personalizations; these may hold 10,000 bytes, and a message that is
- * larger goes in a request of its own, its texts as the content.
+ * is there once: it holds what the texts have in common, and tags for the rest,
+ * which stands in substitutions of the personalizations.  These may hold 10,000
+ * bytes; a message that has more of its own goes in another request.
  *
  * SendGrid takes a request whole or not at all.  Where it says which
  * personalization it does not like, that message fails and the others go again.
@@ -25,6 +25,7 @@
 
 #include <json-c/json.h>
 
+#include "core/common.h"
 #include "provider/api.h"
 #include "provider/drivers.h"
 #include "provider/mail.h"
@@ -33,12 +34,11 @@
 #define PATH			"/v3/mail/send"
 #define MAX_BATCH		1000
 #define MAX_BODY		(30 * 1024 * 1024)
-#define MAX_TEXTS		(10 * 1024 * 1024)	/* of a batch; leaves room for their escapes */
 
-/* 10,000 are documented; whether escapes and tags count among them is not */
+/* 10,000 are documented; how what stands between the texts counts is not */
 #define MAX_SUBSTITUTIONS	9000
-#define TEXT_TAG		"-mktg_text-"
-#define HTML_TAG		"-mktg_html-"
+#define TAG				"-mktg%d-"
+#define TAG_SIZE		18		/* with four digits, and what JSON puts around it and its text */
 
 #define MAX_CATEGORIES	10
 #define MAX_CATEGORY	255
@@ -253,7 +253,6 @@ sendgrid_prepare(MktgRequest *request)
 	return mktg_api_prepare(request, sendgrid->url, sendgrid->headers);
 }
 
-/* bytes of the texts that would stand in substitutions */
 static size_t
 text_size(const MktgDelivery *delivery)
 {
@@ -267,29 +266,78 @@ same_parts(const MktgDelivery *one, const MktgDelivery *two)
 		(one->html_length > 0) == (two->html_length > 0);
 }
 
-/* Messages that share a content: with the same parts, small enough for substitutions. */
+/* What the texts of several messages have in common. */
+typedef struct Shared
+{
+	MktgCommon *text;
+	MktgCommon *html;
+	size_t		longest;		/* text and html of the longest message */
+} Shared;
+
+static void
+free_shared(Shared *shared)
+{
+	mktg_common_free(shared->text);
+	mktg_common_free(shared->html);
+}
+
+/* False if there was no memory. */
+static bool
+begin_shared(Shared *shared, const MktgDelivery *first)
+{
+	shared->text = mktg_common_new(first->body, first->body_length);
+	shared->html = mktg_common_new(first->html, first->html_length);
+	shared->longest = text_size(first);
+	if (shared->text != NULL && shared->html != NULL)
+		return true;
+	free_shared(shared);
+	return false;
+}
+
+/* Takes one message more, if the substitutions of none would be too large then. */
+static bool
+share(Shared *shared, const MktgDelivery *delivery)
+{
+	size_t		longest = shared->longest;
+	size_t		size = text_size(delivery);
+	size_t		tags;
+
+	longest = size > longest ? size : longest;
+	mktg_common_add(shared->text, delivery->body, delivery->body_length);
+	mktg_common_add(shared->html, delivery->html, delivery->html_length);
+	tags = (size_t) (mktg_common_gaps(shared->text) + mktg_common_gaps(shared->html));
+	size = longest - mktg_common_length(shared->text) - mktg_common_length(shared->html);
+	if (size + tags * TAG_SIZE <= MAX_SUBSTITUTIONS)
+	{
+		shared->longest = longest;
+		return true;
+	}
+	mktg_common_undo(shared->text);
+	mktg_common_undo(shared->html);
+	return false;
+}
+
+/* Messages with the same parts that differ little enough for substitutions. */
 static int
 sendgrid_fit(const MktgProvider *provider, MktgDelivery *const *deliveries, int n)
 {
-	size_t		total = 0;
-	int			most = n;
+	Shared		shared;
+	int			most = mktg_api_most(deliveries[0]->attempt);
+	int			i;
 
 	(void) provider;
-	for (int i = 0; i < n; i++)
+	if (n == 1 || most == 1 || !begin_shared(&shared, deliveries[0]))
+		return 1;
+	for (i = 1; i < n; i++)
 	{
-		const MktgDelivery *delivery = deliveries[i];
-		int			here = mktg_api_most(delivery->attempt);
-		size_t		size = text_size(delivery);
+		int			here = mktg_api_most(deliveries[i]->attempt);
 
 		most = here < most ? here : most;
-		total += size + delivery->subject_length;
-		if (i > 0 && (i >= most || total > MAX_TEXTS || size > MAX_SUBSTITUTIONS ||
-					  !same_parts(delivery, deliveries[0])))
-			return i;
-		if (size > MAX_SUBSTITUTIONS)
-			return 1;
+		if (i >= most || !same_parts(deliveries[i], deliveries[0]) || !share(&shared, deliveries[i]))
+			break;
 	}
-	return n;
+	free_shared(&shared);
+	return i;
 }
 
 static bool
@@ -320,51 +368,66 @@ add_custom_args(MktgBuffer *body, const MktgDelivery *delivery)
 	mktg_buffer_puts(body, numbers);
 }
 
+/* ,"substitutions":{"-mktg0-":"...","-mktg1-":"..."} of one text; "number" is that of its first tag */
 static void
-add_personalization(MktgBuffer *body, const MktgDelivery *delivery, bool alone)
+add_gaps(MktgBuffer *body, const MktgCommon *common, const char *text, size_t length,
+		 MktgSpan *gaps, int number)
 {
+	int			n = mktg_common_gaps(common);
+	char		tag[40];
+
+	mktg_common_split(common, text, length, gaps);
+	for (int i = 0; i < n; i++, number++)
+	{
+		snprintf(tag, sizeof(tag), "%s\"" TAG "\":", number == 0 ? ",\"substitutions\":{" : ",", number);
+		add_json(body, tag, gaps[i].text, gaps[i].length);
+	}
+}
+
+static void
+add_personalization(MktgBuffer *body, const MktgDelivery *delivery, const Shared *shared, MktgSpan *gaps)
+{
+	int			in_text = mktg_common_gaps(shared->text);
+
 	add_json(body, "{\"to\":[{\"email\":", delivery->address, strlen(delivery->address));
 	add_json(body, "}],\"subject\":", delivery->subject, delivery->subject_length);
 	add_custom_args(body, delivery);
-	if (!alone)
-	{
-		const char *separator = ",\"substitutions\":{\"";
-
-		if (delivery->body_length > 0)
-		{
-			mktg_buffer_puts(body, separator);
-			add_json(body, TEXT_TAG "\":", delivery->body, delivery->body_length);
-			separator = ",\"";
-		}
-		if (delivery->html_length > 0)
-		{
-			mktg_buffer_puts(body, separator);
-			add_json(body, HTML_TAG "\":", delivery->html, delivery->html_length);
-		}
-		mktg_buffer_puts(body, "}");
-	}
-	mktg_buffer_puts(body, "}");
+	add_gaps(body, shared->text, delivery->body, delivery->body_length, gaps, 0);
+	add_gaps(body, shared->html, delivery->html, delivery->html_length, gaps, in_text);
+	mktg_buffer_puts(body, in_text + mktg_common_gaps(shared->html) > 0 ? "}}" : "}");
 }
 
-/* The content: the texts of the only message, or the tags they stand behind. */
 static void
-add_content(MktgBuffer *body, const MktgDelivery *delivery, bool alone)
+add_tag(MktgBuffer *out, int number, void *context)
 {
-	const char *separator = ",\"content\":[";
+	char		tag[20];
 
-	if (delivery->body_length > 0)
-	{
-		mktg_buffer_puts(body, separator);
-		add_json(body, "{\"type\":\"text/plain\",\"value\":", alone ? delivery->body : TEXT_TAG,
-				 alone ? delivery->body_length : strlen(TEXT_TAG));
-		separator = "},";
-	}
-	if (delivery->html_length > 0)
-	{
-		mktg_buffer_puts(body, separator);
-		add_json(body, "{\"type\":\"text/html\",\"value\":", alone ? delivery->html : HTML_TAG,
-				 alone ? delivery->html_length : strlen(HTML_TAG));
-	}
+	snprintf(tag, sizeof(tag), TAG, number + *(int *) context);
+	mktg_buffer_puts(out, tag);
+}
+
+/* One text of the content, tags in place of what differs. */
+static void
+add_part(MktgBuffer *body, const char *start, const MktgCommon *common, int number)
+{
+	MktgBuffer	text = {.limit = MAX_BODY};
+
+	mktg_common_write(common, &text, add_tag, &number);
+	add_json(body, start, text.data, text.length);
+	body->failed |= text.failed;
+	mktg_buffer_free(&text);
+}
+
+static void
+add_content(MktgBuffer *body, const MktgDelivery *first, const Shared *shared)
+{
+	mktg_buffer_puts(body, ",\"content\":[");
+	if (first->body_length > 0)
+		add_part(body, "{\"type\":\"text/plain\",\"value\":", shared->text, 0);
+	if (first->body_length > 0 && first->html_length > 0)
+		mktg_buffer_puts(body, "},");
+	if (first->html_length > 0)
+		add_part(body, "{\"type\":\"text/html\",\"value\":", shared->html, mktg_common_gaps(shared->text));
 	mktg_buffer_puts(body, "}]");
 }
 
@@ -379,13 +442,51 @@ add_sender(MktgBuffer *body, const MktgDelivery *delivery)
 	mktg_buffer_puts(body, "}");
 }
 
+/* Writes the request of the deliveries that have no outcome; false if there was no memory for it. */
 static bool
-sendgrid_build(MktgRequest *request)
+write_body(MktgRequest *request, const MktgDelivery *first)
 {
 	const SendGrid *sendgrid = request->provider->state;
 	MktgBuffer *body = &request->body;
-	const MktgDelivery *first = NULL;
 	const char *separator = ",\"personalizations\":[";
+	Shared		shared;
+	MktgSpan   *gaps;
+	size_t		most;
+
+	if (!begin_shared(&shared, first))
+		return false;
+	/* without those that cannot go, what is in common may be another than fit() found */
+	for (int i = 0; i < request->count; i++)
+		if (request->deliveries[i]->outcome.kind == MKTG_OUTCOME_NONE && request->deliveries[i] != first &&
+			!share(&shared, request->deliveries[i]))
+			mktg_outcome_set(&request->deliveries[i]->outcome, MKTG_OUTCOME_AGAIN,
+							 "not sent: there was no room in its request");
+	most = (size_t) (mktg_common_gaps(shared.text) + mktg_common_gaps(shared.html));
+	gaps = malloc((most + 1) * sizeof(MktgSpan));
+	if (gaps != NULL)
+	{
+		add_sender(body, first);
+		for (int i = 0; i < request->count; i++)
+		{
+			if (request->deliveries[i]->outcome.kind != MKTG_OUTCOME_NONE)
+				continue;
+			mktg_buffer_puts(body, separator);
+			add_personalization(body, request->deliveries[i], &shared, gaps);
+			separator = ",";
+		}
+		mktg_buffer_puts(body, "]");
+		add_content(body, first, &shared);
+		mktg_buffer_add(body, sendgrid->tail.data, sendgrid->tail.length);
+	}
+	free(gaps);
+	free_shared(&shared);
+	return gaps != NULL;
+}
+
+static bool
+sendgrid_build(MktgRequest *request)
+{
+	const MktgDelivery *first = NULL;
 	MktgOutcome outcome = {0};
 	int			n = 0;
 
@@ -395,25 +496,15 @@ sendgrid_build(MktgRequest *request)
 	if (n == 0)
 		return false;
 
-	body->limit = MAX_BODY;
-	add_sender(body, first);
-	for (int i = 0; i < request->count; i++)
-	{
-		if (request->deliveries[i]->outcome.kind != MKTG_OUTCOME_NONE)
-			continue;
-		mktg_buffer_puts(body, separator);
-		add_personalization(body, request->deliveries[i], n == 1);
-		separator = ",";
-	}
-	mktg_buffer_puts(body, "]");
-	add_content(body, first, n == 1);
-	mktg_buffer_add(body, sendgrid->tail.data, sendgrid->tail.length);
-	if (!body->failed)
+	request->body.limit = MAX_BODY;
+	if (!write_body(request, first))
+		mktg_outcome_set(&outcome, MKTG_OUTCOME_RETRY, "not sent: out of memory");
+	else if (request->body.failed)
+		/* in smaller company it may fit */
+		mktg_outcome_set(&outcome, n == 1 ? MKTG_OUTCOME_PERMANENT : MKTG_OUTCOME_RETRY,
+						 "the message is larger than the %d MB SendGrid takes", MAX_BODY / (1024 * 1024));
+	else
 		return true;
-
-	/* in smaller company it may fit */
-	mktg_outcome_set(&outcome, n == 1 ? MKTG_OUTCOME_PERMANENT : MKTG_OUTCOME_RETRY,
-					 "the message is larger than the %d MB SendGrid takes", MAX_BODY / (1024 * 1024));
 	mktg_outcome_all(request, &outcome);
 	return false;
 }

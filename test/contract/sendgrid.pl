@@ -54,15 +54,26 @@ my %seen = map { my $p = $_; $p->{to}[0]{email} => $p } map { @{ $_->{personaliz
 is(scalar keys %seen, 1500, 'everybody once');
 my $wrong = grep {
 	my $p = $seen{"to$_\@example.com"};
-	my @texts = map { my $value = $_->{value}; $value =~ s/(-mktg_\w+-)/$p->{substitutions}{$1}/; $value } @{ $bodies[0]{content} };
+	my @texts = map { $_->{value} =~ s/(-mktg\d+-)/$p->{substitutions}{$1}/gr } @{ $bodies[0]{content} };
 	"@texts" ne "Hello $_\n <p class=\"x\">Hello $_</p>" || $p->{subject} ne "Hi \"$_\" \x{2713}"
 		|| $p->{custom_args}{mktg_id} ne "m$_" || grep { ref || /^-?\d+$/ && !/^[17]$/ } values %{ $p->{custom_args} };
 } 1 .. 1500;
 is($wrong, 0, 'each with his own subject, text, html and id');
 
-# ---- a large one among small ones ----
-$result = send_messages('-n', 3, '-f', 'shop@example.com', '-s', 'S', '-H', 'x' x 9001, @sendgrid);
-is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 3, 'messages too large for substitutions');
+# ---- a newsletter of 40 KB, and messages that have nothing in common ----
+my $rows = join '', map { "<tr><td class=\"product\">Product $_</td><td>only now</td></tr>\n" } 1 .. 700;
+$result = send_messages('-n', 500, '-f', 'shop@example.com', '-s', 'S',
+	'-H', "<html><body><h1>Dear customer %,</h1>\n$rows</body></html>\n", '-p', @sendgrid);
+is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 500, 'five hundred newsletters of 40 KB');
+@exchanges = exchanges();
+is_deeply([ map { $_->{violations} } @exchanges ], [ [] ], 'in one request');
+cmp_ok(length $exchanges[0]{body}, '<', 500 * 1000, 'of less than 1 KB for each');
+$body = decode_json($exchanges[0]{body});
+is(scalar(grep { my $p = $_; my ($n) = $p->{to}[0]{email} =~ /(\d+)/;
+	$body->{content}[0]{value} =~ s/(-mktg\d+-)/$p->{substitutions}{$1}/gr ne "<html><body><h1>Dear customer $n,</h1>\n$rows</body></html>\n" }
+	@{ $body->{personalizations} }), 0, 'each comes out whole');
+$result = send_messages('-n', 3, '-f', 'shop@example.com', '-s', 'S', '-H', '%' . 'x' x 9001, '-p', @sendgrid);
+is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 3, 'messages with more of their own than substitutions hold');
 is_deeply([ map { $_->{violations} } @exchanges = exchanges() ], [ [], [], [] ], 'each in a request of its own');
 
 # ---- replies of the document ----

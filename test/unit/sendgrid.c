@@ -59,21 +59,38 @@ test_body(void)
 	free(body);
 	two[1].address = "b@example.com";
 	two[1].id = "1.7.4";
+	two[1].body = "u\n";
 	two[0].html_length = two[1].html_length = 0;
 	two[0].from_name = two[0].reply_to = NULL;
 	body = built(full, two, 2);
 	is_string(body, "{\"from\":{\"email\":\"shop@example.com\"},\"personalizations\":["
 			  "{\"to\":[{\"email\":\"a@example.com\"}],\"subject\":\"Hi\",\"custom_args\":"
 			  "{\"mktg_id\":\"1.7.3\",\"mktg_tenant\":\"1\",\"mktg_campaign\":\"7\"},"
-			  "\"substitutions\":{\"-mktg_text-\":\"t\\n\"}},"
+			  "\"substitutions\":{\"-mktg0-\":\"t\\n\"}},"
 			  "{\"to\":[{\"email\":\"b@example.com\"}],\"subject\":\"Hi\",\"custom_args\":"
 			  "{\"mktg_id\":\"1.7.4\",\"mktg_tenant\":\"1\",\"mktg_campaign\":\"7\"},"
-			  "\"substitutions\":{\"-mktg_text-\":\"t\\n\"}}],"
-			  "\"content\":[{\"type\":\"text/plain\",\"value\":\"-mktg_text-\"}],"
+			  "\"substitutions\":{\"-mktg0-\":\"u\\n\"}}],"
+			  "\"content\":[{\"type\":\"text/plain\",\"value\":\"-mktg0-\"}],"
 			  "\"categories\":[\"a\",\"b\"],\"asm\":{\"group_id\":12,\"groups_to_display\":[12,13]},"
 			  "\"ip_pool_name\":\"mass\",\"tracking_settings\":{\"click_tracking\":{\"enable\":false},"
 			  "\"open_tracking\":{\"enable\":true}},\"mail_settings\":{\"sandbox_mode\":{\"enable\":true}}}",
 			  "two messages, and every option");
+	free(body);
+
+	two[0] = two[1] = model;
+	two[0].body = "Dear Ada,\nthis is a line that all of us get.\n";
+	two[1].body = "Dear Bob,\nthis is a line that all of us get.\n";
+	two[0].body_length = two[1].body_length = strlen(two[0].body);
+	two[0].html = "<p>Dear <b class=\"highlighted name\">Ada</b></p><p>the same</p>";
+	two[1].html = "<p>Dear <b class=\"highlighted name\">Bob</b></p><p>the same</p>";
+	two[0].html_length = two[1].html_length = strlen(two[0].html);
+	body = built(plain, two, 2);
+	ok(strstr(body, "\"substitutions\":{\"-mktg0-\":\"Dear Ada,\\nthis is a line \",\"-mktg1-\":\"name\\\">Ada</b></p><p>the \"}") != NULL &&
+	   strstr(body, "\"substitutions\":{\"-mktg0-\":\"Dear Bob,\\nthis is a line \",\"-mktg1-\":\"name\\\">Bob</b></p><p>the \"}") != NULL,
+	   "what each has of its own");
+	ok(strstr(body, "[{\"type\":\"text/plain\",\"value\":\"-mktg0-that all of us get.\\n\"},"
+			  "{\"type\":\"text/html\",\"value\":\"<p>Dear <b class=\\\"highlighted -mktg1-same</p>\"}]") != NULL,
+	   "and what they share");
 	free(body);
 	mktg_provider_close(plain);
 	mktg_provider_close(full);
@@ -118,6 +135,17 @@ test_bad_input(void)
 	many[0].from_address = NULL;
 	ok(built(provider, many, 1) == NULL, "no sender");
 	outcome_is(&many[0], MKTG_OUTCOME_CONFIG, "the sender has no valid from_address", "no from_address");
+
+	/* fit() has been asked with the first one, which is like both */
+	for (int i = 0; i < 3; i++)
+		many[i] = model;
+	many[0].address = "nobody";
+	many[1].html = large;
+	many[1].html_length = 10000;
+	body = built(provider, many, 3);
+	ok(body != NULL && many[1].outcome.kind == MKTG_OUTCOME_NONE, "a large one goes, without the one before");
+	outcome_is(&many[2], MKTG_OUTCOME_AGAIN, "not sent: there was no room in its request", "the others wait");
+	free(body);
 	free(large);
 	mktg_provider_close(provider);
 }
@@ -135,8 +163,16 @@ test_fit(void)
 	is_int(fitting(provider, many, 1000), 1000, "a thousand go together");
 	many[300].html = text;
 	many[300].html_length = 9001;
-	is_int(fitting(provider, many, 1000), 300, "until one is too large for substitutions");
+	is_int(fitting(provider, many, 1000), 300, "until one has too much of its own for substitutions");
 	is_int(fitting(provider, many + 300, 700), 1, "which goes alone");
+	for (int i = 0; i < 1000; i++)
+	{
+		many[i].html = text;
+		many[i].html_length = 9001;
+	}
+	is_int(fitting(provider, many, 1000), 1000, "large ones that differ in nothing go together");
+	for (int i = 0; i < 1000; i++)
+		many[i] = model;
 	many[300] = model;
 	many[300].html_length = 0;
 	is_int(fitting(provider, many, 1000), 300, "until one has other parts");
