@@ -74,7 +74,7 @@ typedef struct MktgCursor
 	int64		campaign_id;
 	TimestampTz due;
 	int64		contact_id;
-	TimestampTz until;			/* real time; then the search begins anew, for rows that came late */
+	TimestampTz until;			/* real time; then it is set back a little, for rows that came late */
 } MktgCursor;
 
 /* One cycle's claim.  Memory is the current context's. */

@@ -32,6 +32,10 @@
 #define MESSAGE_LIMIT	(1024 * 1024)
 #define LONG_LANE		16		/* rows of one claim that make a lane worth a cursor */
 #define CURSOR_MS		5000	/* longest wait of a row that came late, behind the cursor */
+#define LATE_US			(INT64CONST(10) * USECS_PER_SEC)	/* how late, usually: its transaction took as long */
+#define ANEW_MS			30000	/* longest wait of one that came later than that */
+#define CHEAP_US		10000	/* a search from the beginning that need not be saved */
+#define ANEW_SHARE		50		/* else such searches take one part of this many */
 #define SOLITUDE_MS		2000
 #define CAMPAIGN_WAIT_MS 10000	/* of messages that have stopped their campaign */
 
@@ -44,7 +48,9 @@ typedef enum Turn
 } Turn;
 
 static Turn whose_turn(Pump *pump);
-static void forget_old_cursors(Pump *pump);
+static void set_cursors_back(Pump *pump, bool all);
+static void forget_cursors(Pump *pump);
+static void note_search(Pump *pump, TimestampTz began);
 static void move_cursors(Pump *pump);
 static void take_rows(Pump *pump, int most, bool suspect);
 static void take_row(Pump *pump, uint64 row);
@@ -94,13 +100,16 @@ void
 mktg_pump_claim(Pump *pump)
 {
 	MemoryContext previous;
+	TimestampTz began = GetCurrentTimestamp();
 	int			most = mktg_pump_room(pump);
+	bool		searched_anew;
 	Turn		turn;
 
 	MemoryContextReset(pump->claim_context);
 	previous = MemoryContextSwitchTo(pump->claim_context);
 	mktg_ways_refresh(pump);
-	forget_old_cursors(pump);
+	set_cursors_back(pump, false);
+	searched_anew = pump->anew;
 	pump->claim.cursors = pump->cursors;
 	pump->claim.ncursors = pump->ncursors;
 	mktg_claim_lanes(&pump->claim, pump->cycle++);
@@ -130,12 +139,19 @@ mktg_pump_claim(Pump *pump)
 		pump->more = pump->claim.handled >= most;
 		move_cursors(pump);
 	}
+	if (searched_anew)
+		note_search(pump, began);
 	/* what came late may wait behind a cursor that found no more */
-	if (turn != TURN_NOBODY && pump->claim.handled == 0 && pump->claim.ncursors > 0)
+	if (turn != TURN_NOBODY && pump->claim.handled == 0 && pump->claim.ncursors > 0 && !pump->looked_back)
 	{
-		pump->ncursors = 0;
-		pump->more = true;
+		if (pump->anew_cost <= CHEAP_US)
+			forget_cursors(pump);
+		else
+			set_cursors_back(pump, true);
+		pump->looked_back = pump->more = true;
 	}
+	else
+		pump->looked_back = false;
 	MemoryContextSwitchTo(previous);
 }
 
@@ -176,16 +192,48 @@ take_rows(Pump *pump, int most, bool suspect)
 	SPI_tuptable = rows;
 }
 
+/*
+ * Rows become visible in another order than that of their times, so what lies
+ * shortly behind a cursor is looked at again.
+ */
 static void
-forget_old_cursors(Pump *pump)
+set_cursors_back(Pump *pump, bool all)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			kept = 0;
+	TimestampTz late = mktg_wall_now() - LATE_US;
 
+	if (now >= pump->anew_at)
+		forget_cursors(pump);
 	for (int i = 0; i < pump->ncursors; i++)
-		if (now < pump->cursors[i].until)
-			pump->cursors[kept++] = pump->cursors[i];
-	pump->ncursors = kept;
+	{
+		MktgCursor *cursor = &pump->cursors[i];
+
+		if (now < cursor->until && !all)
+			continue;
+		cursor->until = TimestampTzPlusMilliseconds(now, CURSOR_MS);
+		if (cursor->due <= late)
+			continue;
+		cursor->due = late;
+		cursor->contact_id = PG_INT64_MIN;
+	}
+}
+
+static void
+forget_cursors(Pump *pump)
+{
+	pump->ncursors = 0;
+	pump->anew = true;
+}
+
+/* A search from the beginning, however long dead rows make it, must not become what the worker does. */
+static void
+note_search(Pump *pump, TimestampTz began)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	pump->anew_cost = now - began;
+	pump->anew_at = now + Max(ANEW_MS * INT64CONST(1000), pump->anew_cost * ANEW_SHARE);
+	pump->anew = false;
 }
 
 static MktgCursor *

@@ -126,6 +126,10 @@ typedef struct Pump
 	HTAB	   *ways;
 	int			ncursors;
 	MktgCursor	cursors[PUMP_CURSORS];	/* of the longest lanes */
+	bool		anew;			/* the next search begins at the beginning */
+	TimestampTz anew_at;		/* real time of the next such */
+	int64		anew_cost;		/* of the last, in microseconds */
+	bool		looked_back;	/* the last claim found nothing, and cursors were set back for this */
 } Pump;
 
 extern Pump *mktg_pump_create(int worker);
