@@ -19,14 +19,14 @@ OBJS       = $(SOURCES:.c=.o)
 
 # Order matters: later parts name objects of earlier ones.
 SQL_PARTS    = $(addprefix sql/,header.sql install.sql contact.sql template.sql provider.sql sender.sql \
-                 campaign.sql stats.sql delivery.sql rfm.sql segment.sql audience.sql ads.sql offer.sql price.sql acl.sql)
+                 campaign.sql stats.sql delivery.sql rfm.sql segment.sql audience.sql ads.sql offer.sql price.sql inbox.sql acl.sql)
 # From 0.1.0: the new parts whole, and what is new in the old ones. Once 0.2.0
 # is out, this becomes a file that is not made any more.
-UPDATE_PARTS = $(addprefix sql/,updates/0.2.0.sql sender.sql rfm.sql segment.sql audience.sql ads.sql offer.sql price.sql acl.sql)
+UPDATE_PARTS = $(addprefix sql/,updates/0.2.0.sql sender.sql rfm.sql segment.sql audience.sql ads.sql offer.sql price.sql inbox.sql acl.sql)
 # A version of the schema is a step from the one before; all of them make a
 # fresh install (src/install/install.c).
 SCHEMA_1     = $(addprefix sql/schema/,install.sql contact.sql template.sql delivery.sql campaign.sql stats.sql)
-SCHEMA_2     = $(addprefix sql/schema/,activity.sql rfm.sql segment.sql sender.sql ads.sql offer.sql migrate_2.sql)
+SCHEMA_2     = $(addprefix sql/schema/,activity.sql rfm.sql segment.sql sender.sql ads.sql offer.sql inbox.sql migrate_2.sql)
 ATTACH_PARTS = $(addprefix sql/schema/,trigger.sql view.sql registry.sql)
 
 UPDATE     = sql/updates/mktg--0.1.0--0.2.0.sql

@@ -119,6 +119,12 @@ GRANT UPDATE (status, sent_at, delivered_at, read_at, failed_at, failure_reason,
     ON mktg.message TO :"app";
 GRANT DELETE ON mktg.outbox TO :"app";
 
+-- messages in the application itself
+GRANT EXECUTE ON FUNCTION
+    mktg.inbox(bigint, bigint), mktg.mark_read(text, timestamptz, bigint)
+TO :"app";
+GRANT SELECT, UPDATE (read_at) ON mktg.inbox_message TO :"app";
+
 -- statistics and the plan
 GRANT EXECUTE ON FUNCTION
     mktg.campaign_stats(bigint, bigint),

@@ -22,7 +22,7 @@ DECLARE
     relation text; print numeric; state text := '';
 BEGIN
     FOREACH relation IN ARRAY '{tenant,contact,consent,consent_log,suppression,template,sender,campaign,message,send_schedule,outbox,campaign_stat,
-        purchase,event,cart,offer,offer_slot,offer_contact,promo_code,redemption,price_phase,rfm_score,source,field,rule_alias,segment,segment_bitmap,segment_change,segment_due,audience_sync}'::text[] LOOP
+        purchase,event,cart,offer,offer_slot,offer_contact,promo_code,redemption,price_phase,rfm_score,source,field,rule_alias,segment,segment_bitmap,segment_change,segment_due,audience_sync,inbox_message}'::text[] LOOP
         IF to_regclass('mktg.' || relation) IS NOT NULL THEN
             EXECUTE format('SELECT sum(hashtextextended(r::text, 0)::numeric) FROM mktg.%I r', relation) INTO print;
             state := state || ' ' || coalesce(print, 0);

@@ -173,7 +173,7 @@ extern uint64 mktg_apply_reports(const MktgColumns *reports);
  * sender "s".  Who takes a message twice without harm is sent it again.
  */
 #define MKTG_SQL_ON_DOUBT(c, s) \
-	"coalesce(" s ".on_doubt, CASE WHEN " c ".type = 'transactional' OR " c ".channel IN ('webhook', 'ads')" \
+	"coalesce(" s ".on_doubt, CASE WHEN " c ".type = 'transactional' OR " c ".channel IN ('webhook', 'ads', 'in_app')" \
 	" THEN 'retry' ELSE 'hold' END)"
 
 /*

@@ -52,7 +52,7 @@ static const char sandbox_sql[] =
 static const char *const tables[] = {
 	"price_phase", "redemption", "promo_code", "code_series", "offer_contact", "offer_slot", "offer",
 	"audience_sync", "segment_due", "segment_change", "segment_bitmap", "segment", "rule_alias", "field", "source",
-	"rfm_score", "cart", "event", "purchase", "campaign_stat", "send_schedule", "message", "campaign", "sandbox_message",
+	"rfm_score", "cart", "event", "purchase", "campaign_stat", "send_schedule", "inbox_message", "message", "campaign", "sandbox_message",
 	"provider_failure", "delivery_rate", "complaint", "contact_send", "frequency_cap", "pool_contact", "outbox", "sender_state", "sender",
 	"sender_pool", "template_version",
 	"template", "suppression", "consent_log", "consent", "contact_claim", "contact",

@@ -41,6 +41,7 @@ mktg_maintain(PG_FUNCTION_ARGS)
 												  " WHERE minute < $1 - interval '30 days'", TIMESTAMPTZOID);
 	static MktgQuery forget_sandbox = MKTG_QUERY("DELETE FROM mktg.sandbox_message"
 												 " WHERE sent_at < $1 - interval '30 days'", TIMESTAMPTZOID);
+	static MktgQuery forget_inbox = MKTG_QUERY("DELETE FROM mktg.inbox_message WHERE expires_at <= $1", TIMESTAMPTZOID);
 	static MktgQuery forget_sends = MKTG_QUERY("DELETE FROM mktg.contact_send s WHERE s.at <= $1 - coalesce((SELECT max(f.per)"
 											   " FROM mktg.frequency_cap f WHERE f.tenant_id = s.tenant_id), '0')", TIMESTAMPTZOID);
 	static MktgQuery forget_rates = MKTG_QUERY("DELETE FROM mktg.delivery_rate WHERE minute < clock_timestamp() - interval '1 day'");
@@ -49,6 +50,7 @@ mktg_maintain(PG_FUNCTION_ARGS)
 	mktg_begin();
 	mktg_run(&forget_failures, &now);
 	mktg_run(&forget_sandbox, &now);
+	mktg_run(&forget_inbox, &now);
 	mktg_run(&forget_sends, &now);
 	mktg_run(&forget_rates, NULL);
 	mktg_make_partitions(mktg_now());

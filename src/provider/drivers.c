@@ -31,6 +31,7 @@ const MktgDriver *const mktg_drivers[] = {
 	&mktg_meta_audience_driver,
 	&mktg_meta_conversions_driver,
 	&mktg_x_audience_driver,
+	&mktg_in_app_driver,
 	NULL
 };
 

@@ -24,5 +24,6 @@ extern const MktgDriver mktg_whatsapp_driver;
 extern const MktgDriver mktg_meta_audience_driver;
 extern const MktgDriver mktg_meta_conversions_driver;
 extern const MktgDriver mktg_x_audience_driver;
+extern const MktgDriver mktg_in_app_driver;
 
 #endif

@@ -54,6 +54,7 @@ typedef struct MktgOutcome
 	char		provider_id[MKTG_PROVIDER_ID_SIZE];	/* empty = none */
 	char		reason[MKTG_REASON_SIZE];	/* for people; no address, no secret */
 	bool		opted_out;		/* SUPPRESS at the recipient's own wish: the address is not bad */
+	int			keep_days;		/* in_app: how long the inbox keeps it; 0 = the sandbox has it */
 	const char *report;			/* sandbox: "delivered" or "read" to be heard later, or NULL */
 } MktgOutcome;
 

@@ -2,7 +2,7 @@
  *
  * aftermath.c
  *		What outcomes leave behind besides the message's record: failures for
- *		mktg.status(), suppressed addresses, the sandbox's own book.
+ *		mktg.status(), suppressed addresses, inboxes, the sandbox's own book.
  *
  * IDENTIFICATION
  *		src/worker/aftermath.c
@@ -26,6 +26,9 @@ static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOI
 static const Oid pause_types[] = {INT8OID, INT8OID, TEXTOID};
 static const Oid refund_types[] = {INT8OID, INT8OID, DATEOID};
 static const Oid rest_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID};
+static const Oid inbox_types[] = {
+	INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID
+};
 static const Oid sandbox_types[] = {
 	INT8OID, INT8OID, INT8OID, TEXTOID, INT2OID, TEXTOID, TEXTOID, TEXTOID,
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID
@@ -38,6 +41,8 @@ mktg_aftermath_begin(Aftermath *aftermath)
 	aftermath->suppressions = (MktgColumns) MKTG_COLUMNS(suppression_types);
 	aftermath->pauses = (MktgColumns) MKTG_COLUMNS(pause_types);
 	aftermath->sandbox = (MktgColumns) MKTG_COLUMNS(sandbox_types);
+	aftermath->inbox = (MktgColumns) MKTG_COLUMNS(inbox_types);
+	aftermath->delivered = (MktgColumns) MKTG_COLUMNS(mktg_report_types);
 	aftermath->refunds = (MktgColumns) MKTG_COLUMNS(refund_types);
 	aftermath->rests = (MktgColumns) MKTG_COLUMNS(rest_types);
 	aftermath->untouched = (MktgColumns) MKTG_COLUMNS(mktg_untouch_types);
@@ -92,6 +97,25 @@ part(const char *text, size_t length)
 	if (text == NULL)
 		return MKTG_NULL;
 	return MKTG_ARG(PointerGetDatum(cstring_to_text_with_len(text, length)));
+}
+
+/* What is in the inbox has arrived. */
+void
+mktg_aftermath_inbox(Aftermath *aftermath, const Slot *slot)
+{
+	const MktgDelivery *d = &slot->delivery;
+
+	mktg_columns_add(&aftermath->inbox, (MktgArg[])
+					 {
+						 MKTG_INT64(d->tenant_id), MKTG_INT64(d->contact_id), MKTG_INT64(d->campaign_id),
+						 MKTG_TEXT(d->ref), part(d->subject, d->subject_length), part(d->body, d->body_length),
+						 part(d->data, d->data_length), MKTG_TIME(slot->finished_at), MKTG_INT32(d->outcome.keep_days)
+					 });
+	mktg_columns_add(&aftermath->delivered, (MktgArg[])
+					 {
+						 MKTG_INT64(d->tenant_id), MKTG_INT64(d->campaign_id), MKTG_INT64(d->contact_id),
+						 MKTG_TEXT(d->ref), MKTG_TEXT("delivered"), MKTG_TIME(slot->finished_at), MKTG_NULL
+					 });
 }
 
 void
@@ -176,6 +200,16 @@ mktg_aftermath_store(const Aftermath *aftermath)
 		"   subject, html, body, outcome, sent_at, report) ON CONFLICT DO NOTHING",
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
+	/* a campaign that has expired is not shown either */
+	static MktgQuery inbox_query = MKTG_QUERY(
+		"INSERT INTO mktg.inbox_message (tenant_id, contact_id, campaign_id, ref, title, body, data, created_at, expires_at)"
+		" SELECT u.tenant_id, u.contact_id, u.campaign_id, u.ref, u.title, u.body, u.data::jsonb, u.at,"
+		"   least(u.at + make_interval(days => u.keep_days), c.expires_at)"
+		"  FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+		"   AS u (tenant_id, contact_id, campaign_id, ref, title, body, data, at, keep_days)"
+		"  JOIN mktg.campaign c ON c.tenant_id = u.tenant_id AND c.campaign_id = u.campaign_id ON CONFLICT DO NOTHING",
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TIMESTAMPTZARRAYOID, INT4ARRAYOID);
 	static MktgQuery refund_query = MKTG_QUERY(
 		"UPDATE mktg.sender_state s SET used = CASE s.day WHEN r.day THEN greatest(s.used - r.n, 0) ELSE s.used END,"
 		"   spent = CASE s.month WHEN date_trunc('month', r.day)::date THEN greatest(s.spent - r.n * coalesce(d.cost_per_message, 0), 0)"
@@ -196,6 +230,8 @@ mktg_aftermath_store(const Aftermath *aftermath)
 	mktg_run_columns(&suppression_query, &aftermath->suppressions);
 	mktg_run_columns(&pause_query, &aftermath->pauses);
 	mktg_run_columns(&sandbox_query, &aftermath->sandbox);
+	mktg_run_columns(&inbox_query, &aftermath->inbox);
+	(void) mktg_apply_reports(&aftermath->delivered);
 	mktg_run_columns(&refund_query, &aftermath->refunds);
 	mktg_run_columns(&rest_query, &aftermath->rests);
 	mktg_frequency_forget(&aftermath->untouched);

@@ -441,10 +441,10 @@ start_batch(Pump *pump, Slot **batch, int n)
 	}
 	if (provider->driver->in_process)
 	{
-		pump->sandbox_used = true;
 		for (int i = 0; i < n; i++)
 		{
 			provider->driver->deliver(provider, deliveries[i]);
+			pump->sandbox_used |= deliveries[i]->outcome.report != NULL;
 			finish(pump, batch[i]);
 		}
 		return;
@@ -639,7 +639,9 @@ mktg_pump_record(Pump *pump)
 		}
 		else if (records[n - 1].kind == MKTG_RECORD_FAILED || records[n - 1].kind == MKTG_RECORD_BOUNCED)
 			mktg_aftermath_untouch(&aftermath, slot);
-		if (slot->in_process)
+		if (slot->in_process && slot->delivery.outcome.keep_days > 0)
+			mktg_aftermath_inbox(&aftermath, slot);
+		else if (slot->in_process)
 			mktg_aftermath_sandbox(&aftermath, slot);
 	}
 	(void) mktg_record(records, n);

@@ -87,7 +87,7 @@ typedef struct Slot
 	MktgWay    *way;
 	bool		has_other_way;	/* should this one rest */
 	const char *sender_name;
-	bool		in_process;		/* the sandbox had it */
+	bool		in_process;		/* no provider but this process had it */
 	bool		released;		/* given back before it had begun */
 	DateADT		day;			/* the tenant's, at the claim */
 	TimestampTz finished_at;	/* mktg's clock */
@@ -155,6 +155,8 @@ typedef struct Aftermath
 	MktgColumns suppressions;
 	MktgColumns pauses;
 	MktgColumns sandbox;
+	MktgColumns inbox;
+	MktgColumns delivered;		/* what is in the inbox */
 	MktgColumns refunds;
 	MktgColumns rests;
 	MktgColumns untouched;		/* messages that never arrived, for the frequency caps */
@@ -165,6 +167,7 @@ extern void mktg_aftermath_failure(Aftermath *aftermath, int64 tenant, int64 sen
 								   const char *reason, TimestampTz at);
 extern void mktg_aftermath_suppress(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_pause(Aftermath *aftermath, const Slot *slot);
+extern void mktg_aftermath_inbox(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_sandbox(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_refund(Aftermath *aftermath, const Slot *slot);
 extern void mktg_aftermath_rest(Aftermath *aftermath, const MktgWay *way);	/* not_before 0: it is over */

@@ -3,7 +3,7 @@
 -- examples/grants.sql: what it lets each role do, and what not.
 
 BEGIN;
-SELECT plan(69);
+SELECT plan(71);
 
 CREATE ROLE grants_admin;
 CREATE ROLE grants_app;
@@ -32,6 +32,10 @@ CREATE TEMPORARY TABLE grants_rule AS
       FROM mktg.rule_field WHERE tenant_id = 1 AND NOT is_own;
 GRANT SELECT ON grants_rule TO grants_app, grants_admin;
 
+-- a message in an inbox
+INSERT INTO mktg.inbox_message (tenant_id, contact_id, campaign_id, ref, body, created_at, expires_at)
+    VALUES (1, 900, 900, '', 'Hello', mktg.clock(), mktg.clock() + interval '1 day');
+
 ---- app: contacts, consent, messages, statistics
 
 SET LOCAL ROLE grants_app;
@@ -55,6 +59,9 @@ SELECT campaign_id AS campaign FROM mktg.campaign_list WHERE name = 'grants' \gs
 SELECT is((SELECT total_target FROM mktg.campaign_stats(:campaign)), 2::bigint, 'app reads statistics');
 SELECT lives_ok($$SELECT FROM mktg.campaign_list, mktg.campaign_daily, mktg.send_calendar,
                 mktg.recipient, mktg.failed_sends, mktg.in_doubt LIMIT 1$$, 'app reads the views');
+
+SELECT is_empty(format('SELECT * FROM mktg.inbox(%s)', :contact), 'app reads an inbox');
+SELECT is(mktg.mark_read('1-900-900'), true, 'and says what was read');
 
 ---- app: what contacts do, questions about segments
 
