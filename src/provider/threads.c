@@ -39,7 +39,7 @@ struct MktgThreads
 	pthread_mutex_t lock;		/* guards what follows */
 	pthread_cond_t work;
 	MktgRequestQueue waiting;
-	MktgRequest *running[MAX_THREADS];	/* by thread */
+	MktgRequest *running[MAX_THREADS];	/* by thread; atomic, and set under the lock */
 	int			idle;			/* threads with nothing to do */
 	int			n_waiting;
 	bool		stop;
@@ -92,38 +92,57 @@ add_thread(MktgThreads *threads)
 	return true;
 }
 
+/*
+ * Takes over the whole queue; false, with the queue as it was, if there is no
+ * thread and can be none.  Threads are woken when the lock is free again, for
+ * it is the first thing they want.
+ */
 bool
-mktg_threads_start(MktgThreads *threads, MktgRequest *request)
+mktg_threads_start(MktgThreads *threads, MktgRequestQueue *requests)
 {
-	bool		need_thread;
+	MktgRequest *request;
+	int			n = 0;
+	int			lacking;
 
+	for (request = requests->first; request != NULL; request = request->next)
+		n++;
 	pthread_mutex_lock(&threads->lock);
-	need_thread = threads->n_waiting + 1 > threads->idle;
+	lacking = threads->n_waiting + n - threads->idle;
 	pthread_mutex_unlock(&threads->lock);
-	if (need_thread && threads->n_threads < MAX_THREADS &&
-		!add_thread(threads) && threads->n_threads == 0)
+	while (lacking-- > 0 && threads->n_threads < MAX_THREADS && add_thread(threads))
+		;
+	if (threads->n_threads == 0)
 		return false;
 
 	pthread_mutex_lock(&threads->lock);
-	mktg_queue_add(&threads->waiting, request);
-	threads->n_waiting++;
-	pthread_cond_signal(&threads->work);
+	while ((request = mktg_queue_take(requests)) != NULL)
+		mktg_queue_add(&threads->waiting, request);
+	threads->n_waiting += n;
 	pthread_mutex_unlock(&threads->lock);
+	while (n-- > 0)
+		pthread_cond_signal(&threads->work);
 	return true;
 }
 
-/* The next request for this thread; NULL at the end.  The lock is held. */
+/* The next request for this thread; NULL at the end. */
 static MktgRequest *
-wait_for_work(MktgThreads *threads)
+wait_for_work(MktgThreads *threads, int number)
 {
+	MktgRequest *request = NULL;
+
+	pthread_mutex_lock(&threads->lock);
 	threads->idle++;
 	while (threads->waiting.first == NULL && !threads->stop)
 		pthread_cond_wait(&threads->work, &threads->lock);
 	threads->idle--;
-	if (threads->stop)
-		return NULL;
-	threads->n_waiting--;
-	return mktg_queue_take(&threads->waiting);
+	if (!threads->stop)
+	{
+		threads->n_waiting--;
+		request = mktg_queue_take(&threads->waiting);
+		__atomic_store_n(&threads->running[number], request, __ATOMIC_SEQ_CST);
+	}
+	pthread_mutex_unlock(&threads->lock);
+	return request;
 }
 
 /* One request from beginning to end. */
@@ -156,23 +175,16 @@ thread_main(void *data)
 	MktgRequest *request;
 
 	free(data);
-	pthread_mutex_lock(&threads->lock);
-	while ((request = wait_for_work(threads)) != NULL)
+	while ((request = wait_for_work(threads, start.number)) != NULL)
 	{
 		MktgRequestQueue done = {0};
 
-		threads->running[start.number] = request;
-		pthread_mutex_unlock(&threads->lock);
 		carry(request);
-		/* from here on the caller may use it again */
-		pthread_mutex_lock(&threads->lock);
-		threads->running[start.number] = NULL;
-		pthread_mutex_unlock(&threads->lock);
+		/* once it is handed back the caller may use it again, or free it */
+		__atomic_store_n(&threads->running[start.number], NULL, __ATOMIC_SEQ_CST);
 		mktg_queue_add(&done, request);
 		mktg_transport_done(threads->transport, &done);
-		pthread_mutex_lock(&threads->lock);
 	}
-	pthread_mutex_unlock(&threads->lock);
 	return NULL;
 }
 
@@ -184,10 +196,15 @@ mktg_threads_stop(MktgThreads *threads)
 	pthread_mutex_lock(&threads->lock);
 	threads->stop = true;
 	pthread_cond_broadcast(&threads->work);
-	for (int i = 0; i < threads->n_threads; i++)
-		if (threads->running[i] != NULL)
-			mktg_threads_hang_up(threads->running[i]);
 	pthread_mutex_unlock(&threads->lock);
+	/* one that is just being handed back is still there: only the caller of this frees it */
+	for (int i = 0; i < threads->n_threads; i++)
+	{
+		MktgRequest *request = __atomic_load_n(&threads->running[i], __ATOMIC_SEQ_CST);
+
+		if (request != NULL)
+			mktg_threads_hang_up(request);
+	}
 
 	for (int i = 0; i < threads->n_threads; i++)
 		pthread_join(threads->ids[i], NULL);

@@ -257,65 +257,92 @@ mktg_transport_start(MktgTransport *transport, MktgProvider *provider,
 	return true;
 }
 
-/* The request goes to the threads of its kind; false if there can be none. */
-static bool
-hand_over(MktgTransport *transport, MktgRequest *request, MktgRequestQueue *network)
+static void
+give_back(MktgTransport *transport, MktgRequestQueue *requests, const char *reason)
 {
-	if (request->provider->driver->blocking)
+	MktgRequest *request;
+
+	while ((request = mktg_queue_take(requests)) != NULL)
 	{
-		if (transport->threads == NULL)
-			transport->threads = mktg_threads_create(transport);
-		return transport->threads != NULL && mktg_threads_start(transport->threads, request);
+		mktg_request_unsent(request, reason);
+		mktg_queue_add(&transport->home, request);
 	}
+}
+
+static bool
+start_network(MktgTransport *transport, MktgRequestQueue *requests)
+{
 	if (transport->network == NULL)
 		transport->network = mktg_network_create(transport);
 	if (transport->network == NULL)
 		return false;
-	mktg_queue_add(network, request);
+	mktg_network_start(transport->network, requests);
 	return true;
 }
 
-/* Nothing was sent. */
-static void
-give_back(MktgTransport *transport, MktgRequest *request, const char *reason)
+static bool
+start_threads(MktgTransport *transport, MktgRequestQueue *requests)
 {
-	mktg_request_unsent(request, reason);
-	mktg_queue_add(&transport->home, request);
+	if (transport->threads == NULL)
+		transport->threads = mktg_threads_create(transport);
+	return transport->threads != NULL && mktg_threads_start(transport->threads, requests);
+}
+
+/* Hands requests of one kind over, or gives them back where no thread can be had. */
+static void
+hand_over(MktgTransport *transport, MktgRequestQueue *requests, int n,
+		  bool (*start) (MktgTransport *, MktgRequestQueue *))
+{
+	if (n == 0)
+		return;
+	/* counted first: some may be done before start() returns */
+	pthread_mutex_lock(&transport->lock);
+	transport->under_way += n;
+	pthread_mutex_unlock(&transport->lock);
+	if (start(transport, requests))
+		return;
+	pthread_mutex_lock(&transport->lock);
+	transport->under_way -= n;
+	pthread_mutex_unlock(&transport->lock);
+	give_back(transport, requests, "not sent: no thread could be started");
 }
 
 void
 mktg_transport_drive(MktgTransport *transport)
 {
 	MktgRequestQueue network = {0};
+	MktgRequestQueue threads = {0};
 	MktgRequest *request;
+	int			n_network = 0;
+	int			n_threads = 0;
 
 	while ((request = mktg_queue_take(&transport->starting)) != NULL)
-	{
-		/* counted first: it may be done before hand_over() returns */
-		pthread_mutex_lock(&transport->lock);
-		transport->under_way++;
-		pthread_mutex_unlock(&transport->lock);
-		if (hand_over(transport, request, &network))
-			continue;
-		pthread_mutex_lock(&transport->lock);
-		transport->under_way--;
-		pthread_mutex_unlock(&transport->lock);
-		give_back(transport, request, "not sent: the request could not be started");
-	}
-	if (network.first != NULL)
-		mktg_network_start(transport->network, &network);
+		if (request->provider->driver->blocking)
+		{
+			mktg_queue_add(&threads, request);
+			n_threads++;
+		}
+		else
+		{
+			mktg_queue_add(&network, request);
+			n_network++;
+		}
+	hand_over(transport, &network, n_network, start_network);
+	hand_over(transport, &threads, n_threads, start_threads);
 	take_finished(transport);
 }
 
 void
 mktg_transport_abandon(MktgTransport *transport)
 {
+	MktgRequestQueue unbegun = {0};
 	MktgRequest *request;
 
 	mktg_network_stop(transport->network);
 	mktg_threads_stop(transport->threads);
 	take_finished(transport);
-	while ((request = mktg_queue_take(&transport->starting)) != NULL ||
-		   (request = mktg_threads_unbegun(transport->threads)) != NULL)
-		give_back(transport, request, MKTG_TOLD_TO_END);
+	while ((request = mktg_threads_unbegun(transport->threads)) != NULL)
+		mktg_queue_add(&unbegun, request);
+	give_back(transport, &unbegun, MKTG_TOLD_TO_END);
+	give_back(transport, &transport->starting, MKTG_TOLD_TO_END);
 }

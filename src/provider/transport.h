@@ -138,7 +138,7 @@ extern bool mktg_authority_again(MktgNetwork *network, MktgRequest *request);
 
 extern MktgThreads *mktg_threads_create(MktgTransport *transport);
 extern void mktg_threads_destroy(MktgThreads *threads);
-extern bool mktg_threads_start(MktgThreads *threads, MktgRequest *request);
+extern bool mktg_threads_start(MktgThreads *threads, MktgRequestQueue *requests);
 
 /* hangs up: what has begun comes back as it stands, and the threads have ended */
 extern void mktg_threads_stop(MktgThreads *threads);
