@@ -143,7 +143,7 @@ typedef enum MktgRecordKind
 	MKTG_RECORD_BOUNCED,
 	MKTG_RECORD_IN_DOUBT,
 	MKTG_RECORD_RETRY,			/* waits until "due" */
-	MKTG_RECORD_RELEASE			/* never begun: waits, and burns no attempt */
+	MKTG_RECORD_RELEASE			/* waits until "due", and burns no attempt */
 } MktgRecordKind;
 
 typedef struct MktgRecord

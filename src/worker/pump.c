@@ -385,6 +385,7 @@ prepare(Pump *pump, Slot *slot)
 	slot->max_attempts = lane->max_attempts;
 	slot->way = lane->way;
 	slot->has_other_way = lane->fallback != NULL && !lane->way->key.fallback;
+	slot->trial = mktg_way_on_trial(lane->way);
 	slot->provider = hash_search(pump->providers, lane->way->provider, HASH_FIND, NULL);
 	fill_strings(slot, lane);
 }
@@ -561,7 +562,8 @@ make_record(Slot *slot, MktgRecord *record)
 			record->kind = outcome->opted_out ? MKTG_RECORD_FAILED : MKTG_RECORD_BOUNCED;
 			break;
 		case MKTG_OUTCOME_RETRY:
-			record->kind = last ? MKTG_RECORD_FAILED : MKTG_RECORD_RETRY;
+			/* what every message of the sender meets is no fault of this one */
+			record->kind = slot->trial ? MKTG_RECORD_RELEASE : last ? MKTG_RECORD_FAILED : MKTG_RECORD_RETRY;
 			/* while its way rests it need not wait to go by the other */
 			if (!slot->has_other_way || slot->way->not_before <= GetCurrentTimestamp())
 				wait = mktg_backoff_ms(delivery->attempt, outcome->retry_after_ms, chance);

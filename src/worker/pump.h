@@ -57,7 +57,7 @@ struct MktgWay
 	WayKey		key;
 	char		provider[NAMEDATALEN];
 	TimestampTz not_before;		/* real time */
-	int			failing;		/* attempts in a row the provider did not take */
+	int			failing;		/* attempts in a row the provider did not take or did not answer */
 	int			rests;			/* taken for that */
 	int			config_failures;	/* rests in a row for these */
 	int			under_way;		/* messages */
@@ -89,6 +89,7 @@ typedef struct Slot
 	const char *sender_name;
 	bool		in_process;		/* no provider but this process had it */
 	bool		released;		/* given back before it had begun */
+	bool		trial;			/* tries a way that has rested */
 	DateADT		day;			/* the tenant's, at the claim */
 	TimestampTz finished_at;	/* mktg's clock */
 	int			lane;			/* of the claim just made */
@@ -124,6 +125,8 @@ typedef struct Pump
 	bool		sandbox_used;
 	HTAB	   *providers;
 	HTAB	   *ways;
+	char		first_provider[NAMEDATALEN];	/* over the network */
+	bool		several_providers;	/* there have been others */
 	int			ncursors;
 	MktgCursor	cursors[PUMP_CURSORS];	/* of the longest lanes */
 	bool		anew;			/* the next search begins at the beginning */
@@ -185,6 +188,9 @@ extern void mktg_ways_refresh(Pump *pump);
 
 /* In a transaction: chooses each lane's way, and lowers its room to what that can take now. */
 extern void mktg_limit_lanes(Pump *pump);
+
+/* Is the next message to find out whether this way is open again? */
+extern bool mktg_way_on_trial(const MktgWay *way);
 
 /* Takes note of what an outcome says of its way. */
 extern void mktg_learn(Slot *slot);

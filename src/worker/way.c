@@ -5,9 +5,11 @@
  *
  * A sender has a way by its provider and may have a second one by another.  A
  * provider that refuses, or whose credentials are wrong, makes the way rest:
- * nothing is claimed for it meanwhile and no attempts are burnt.  Failures that
- * come in during a rest are of requests begun before it and do not prolong it.
- * After a rest one message tries the way; the others go by the second one.
+ * nothing is claimed for it meanwhile and no attempts are burnt.  So does one
+ * that does not answer.  Failures that come in during a rest are of requests
+ * begun before it and do not prolong it.  After a rest one message tries the
+ * way, and if it is refused again, that is no attempt of its own; the others go
+ * by the second one.
  *
  * The rest of a first way is written down, so that the next worker keeps it and
  * people can see and end it.
@@ -30,7 +32,8 @@
 #include "worker/pump.h"
 #include "worker/worker.h"
 
-#define BREAKER_COUNT	8		/* attempts in a row a provider did not take */
+#define BREAKER_COUNT	5		/* attempts in a row a provider did not take; fewer than a message has */
+#define LAST_REST		8		/* longest rest after these: 2^8 s, for an outage ends unannounced */
 #define REOPEN_MS		30000	/* after a provider could not be opened */
 #define CONFIG_REST		5		/* first rest after a CONFIG outcome: 2^5 s */
 
@@ -197,8 +200,8 @@ usable_provider(Pump *pump, MktgWay *way, TimestampTz now, Aftermath *aftermath)
 }
 
 /* After a rest one message tries the way. */
-static bool
-on_trial(const MktgWay *way)
+bool
+mktg_way_on_trial(const MktgWay *way)
 {
 	return way->failing >= BREAKER_COUNT || way->config_failures > 0;
 }
@@ -215,7 +218,7 @@ choose_way(Pump *pump, MktgLane *lane, TimestampTz now, Aftermath *aftermath)
 
 		if (provider == NULL)
 			continue;
-		if (on_trial(way))
+		if (mktg_way_on_trial(way))
 		{
 			if (way->under_way > 0 || way->tried_in == pump->cycle)
 				continue;
@@ -249,6 +252,9 @@ share_out(Pump *pump, ProviderEntry **chosen)
 		if (entry->lanes == 0)
 			waiting++;
 		entry->lanes++;
+		if (pump->first_provider[0] == '\0')
+			strlcpy(pump->first_provider, entry->name, sizeof(pump->first_provider));
+		pump->several_providers |= strcmp(pump->first_provider, entry->name) != 0;
 	}
 	if (waiting > 1)
 		share = Max(mktg_max_in_flight / 2, 1);
@@ -257,7 +263,7 @@ share_out(Pump *pump, ProviderEntry **chosen)
 		MktgLane   *lane = &pump->claim.lanes[i];
 		ProviderEntry *entry = chosen[i];
 
-		if (entry != NULL && hash_get_num_entries(pump->providers) > 1)
+		if (entry != NULL && pump->several_providers)
 			lane->room = Min(lane->room, (share - entry->messages + entry->lanes - 1) / entry->lanes);
 	}
 	for (int i = 0; i < pump->claim.nlanes; i++)
@@ -364,14 +370,18 @@ rest_after(Slot *slot, bool resting)
 			way->failing++;
 			if (outcome->retry_after_ms > 0)
 				return mktg_backoff_ms(0, outcome->retry_after_ms, chance);
-			if (resting || way->failing < BREAKER_COUNT)
-				return 0;
-			return mktg_backoff_ms(way->rests++, 0, chance);
+			break;
 		case MKTG_OUTCOME_DOUBT:
+			way->failing++;
+			break;
 		case MKTG_OUTCOME_AGAIN:
 			return 0;
 		default:
 			way->failing = way->rests = way->config_failures = 0;
 			return 0;
 	}
+	if (resting || way->failing < BREAKER_COUNT)
+		return 0;
+	way->rests = Min(way->rests + 1, LAST_REST + 1);
+	return mktg_backoff_ms(way->rests - 1, 0, chance);
 }
