@@ -19,7 +19,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
-use Cwd qw(abs_path);
 use IPC::Run;
 use List::Util qw(max min shuffle);
 use POSIX qw(strftime);
@@ -349,33 +348,7 @@ sub report
 
 # ---- a build with the planted bug is found guilty ----
 
-# The installed server a second time, by links, with another library.
-sub planted_server
-{
-	my $checkout = abs_path("$FindBin::RealBin/../..");
-	local $ENV{PG_CONFIG} = $ENV{PG_CONFIG} // 'pg_config';
-	my $bindir = `$ENV{PG_CONFIG} --bindir`;
-	my ($root, $build) = ("$checkout/tmp/planted", "$checkout/tmp/planted_build");
-	my $log = "$PostgreSQL::Test::Utils::tmp_check/planted_build.log";
-
-	chomp $bindir;
-	my $script = <<'SH';
-set -eu
-rm -rf "$2" "$3"
-cp -al "$1/tmp/root" "$2"
-mkdir "$3"
-cp -Rp "$1/src" "$1/sql" "$1/Makefile" "$1/mktg.control" "$3"
-cd "$3"
-rm -f src/worker/claim.o
-make -s all install PG_CONFIG="$PG_CONFIG" COPT=-DMKTG_PLANT_RECORD_FIRST with_llvm=no DESTDIR="$2"
-SH
-	system('sh', '-c', "($script) > '$log' 2>&1", 'sh', $checkout, $root, $build) == 0
-	  or die "the build with the planted bug failed:\n" . slurp_file($log);
-	$bindir =~ s{/bin$}{};
-	return "$root$bindir";
-}
-
-my $planted = new_victim('planted', install_path => planted_server());
+my $planted = new_victim('planted', install_path => other_build('planted', objects => ['worker/claim'], make => ['COPT=-DMKTG_PLANT_RECORD_FIRST']));
 kill_many($planted, $planted_kills);
 my $guilty = judge($planted);
 cmp_ok(scalar @{ $guilty->{lost} }, '>', 0, 'messages recorded before they leave are found lost');

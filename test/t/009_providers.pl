@@ -234,7 +234,7 @@ pass('allowed, it goes');
 
 # ---- a message that workers die with ----
 
-my $trap = start_stub(name => 'trap');
+my $trap = start_stub();
 stub_mode($trap, 'stall=1');
 add_webhook_provider($node, $trap, name => 'trap', senders => { trap => "on_doubt => 'retry'" });
 

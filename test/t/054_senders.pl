@@ -11,8 +11,8 @@ use Test::More;
 use MktgTest;
 
 my $node = new_node('senders', config => "mktg.max_in_flight = 16\n");
-my $first = start_stub(name => 'first');
-my $second = start_stub(name => 'second');
+my $first = start_stub();
+my $second = start_stub();
 
 sub sql
 {

@@ -5,6 +5,7 @@ package MktgTest;
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
 use Exporter qw(import);
 use File::Basename qw(basename);
 use FindBin;
@@ -18,8 +19,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
-  new_node new_database add_contacts add_template add_campaign launch
+  new_node new_database other_build install_library add_contacts add_template add_campaign launch
   set_config set_clock status_of is_status wait_for_status wait_delivering wait_drained wait_sql try_sql
+  send_some sender_queue is_sender_queue wait_sender hurry worker_pid worker_memory
   conservation_faults is_conserved are_counters_right crash_restart
   start_stub stop_stub stub_mode stub_log stub_counts add_webhook_provider
   $SECRET
@@ -29,7 +31,7 @@ our $SECRET = 'whsec_' . 'bWt0Zy10ZXN0LXNlY3JldC1vZi0zMi1ieXRlcy0hISE=';
 
 # A running server with the extension preloaded and installed in database
 # postgres, whose worker delivers.  Options: config (lines), installed => 0,
-# fsync => 1, everything else goes to init() of the cluster.
+# fsync => 1, install_path; everything else goes to init() of the cluster.
 sub new_node
 {
 	my ($name, %opt) = @_;
@@ -64,6 +66,68 @@ sub new_database
 	my ($node, $db) = @_;
 	$node->safe_psql('postgres', "CREATE DATABASE $db");
 	$node->safe_psql($db, 'CREATE EXTENSION mktg; SELECT mktg.install()');
+}
+
+# The installed server a second time, by links, with another library: its path
+# for install_path.  Options: objects (made anew, such as 'worker/claim'), make
+# (arguments), edit => { file => code that edits $_ }.
+sub other_build
+{
+	my ($name, %opt) = @_;
+	my $checkout = abs_path("$FindBin::RealBin/../..");
+	my $root = "$checkout/tmp/$name";
+
+	_script("$name.server", 'rm -rf "$1"; cp -al "$2/tmp/root" "$1"', $root, $checkout);
+	install_library($name, $name, %opt);
+	return $root . _bindir() =~ s{/bin$}{}r;
+}
+
+# Builds the library as other_build() does, and installs it into another
+# build's server, whatever runs there.
+sub install_library
+{
+	my ($name, $server, %opt) = @_;
+	my $checkout = abs_path("$FindBin::RealBin/../..");
+	my $build = "$checkout/tmp/${name}_build";
+
+	_script("$name.build", <<'SH', $build, $checkout, map { "src/$_.o" } @{ $opt{objects} // [] });
+build=$1 checkout=$2
+shift 2
+rm -rf "$build"
+mkdir "$build"
+cp -Rp "$checkout/src" "$checkout/sql" "$checkout/Makefile" "$checkout/mktg.control" "$build"
+cd "$build"
+rm -f "$@"
+SH
+	for my $file (sort keys %{ $opt{edit} // {} })
+	{
+		my @times = (stat "$build/$file")[ 8, 9 ];
+		local $_ = slurp_file("$build/$file");
+		$opt{edit}{$file}->();
+		open(my $out, '>', "$build/$file") or die "$build/$file: $!";
+		print $out $_;
+		close $out;
+		# only what was asked for is made anew
+		utime @times, "$build/$file";
+	}
+	_script("$name.make", 'cd "$1"; shift; exec make -s all install PG_CONFIG="${PG_CONFIG:-pg_config}" with_llvm=no "$@"',
+		$build, "DESTDIR=$checkout/tmp/$server", @{ $opt{make} // [] });
+}
+
+sub _bindir
+{
+	my $bindir = `\${PG_CONFIG:-pg_config} --bindir`;
+	chomp $bindir;
+	return $bindir;
+}
+
+sub _script
+{
+	my ($name, $script, @arguments) = @_;
+	my $log = "$PostgreSQL::Test::Utils::tmp_check/$name.log";
+
+	system('sh', '-c', "set -eu\n{ $script\n} > '$log' 2>&1", 'sh', @arguments) == 0
+	  or die "$name failed:\n" . slurp_file($log);
 }
 
 # ---- settings ----
@@ -255,6 +319,83 @@ sub are_counters_right
 	return is($wrong, '0', "$what: counters equal a recount");
 }
 
+# ---- messages of one sender ----
+
+# Enqueues N messages of template "note" through a sender; their ids.  Options:
+# key (begin of their idempotency keys), from (first contact), channel, db.
+sub send_some
+{
+	my ($node, $sender, $n, %opt) = @_;
+	my $from = $opt{from} // 1;
+	my $key = $opt{key} // 'm';
+	my $channel = $opt{channel} // 'webhook';
+
+	return split /\n/, $node->safe_psql($opt{db} // 'postgres', <<"SQL");
+SELECT mktg.send(contact_id, 'note', channel => '$channel', idempotency_key => '$key' || row_number() OVER (ORDER BY contact_id),
+  sender => '$sender')
+  FROM mktg.contact WHERE substr(external_id, 2)::bigint BETWEEN $from AND $from + $n - 1
+SQL
+}
+
+my $sender_messages = <<'SQL';
+mktg.message m JOIN mktg.campaign c USING (tenant_id, campaign_id)
+  JOIN mktg.sender s USING (tenant_id, sender_id)
+  LEFT JOIN mktg.outbox o USING (tenant_id, campaign_id, contact_id, ref)
+SQL
+
+# What has become of a sender's messages: lines of "N STATUS, waiting|leased|ended,
+# ATTEMPTS: REASON", of which those in the queue have those of the queue.
+sub sender_queue
+{
+	my ($node, $sender, $db) = @_;
+	return $node->safe_psql($db // 'postgres', <<"SQL");
+SELECT format('%s %s, %s, %s: %s', count(*), status, place, attempts, reason)
+  FROM (SELECT m.status, CASE WHEN o.lease IS NOT NULL THEN 'leased' WHEN o.due IS NOT NULL THEN 'waiting' ELSE 'ended' END AS place,
+               coalesce(o.attempt, m.attempts) AS attempts, coalesce(m.failure_reason, '-') AS reason
+          FROM $sender_messages WHERE s.name = '$sender') x
+ GROUP BY status, place, attempts, reason ORDER BY status, place, attempts, reason
+SQL
+}
+
+sub is_sender_queue
+{
+	my ($node, $sender, $pattern, $what, $db) = @_;
+	return like(sender_queue($node, $sender, $db), $pattern, $what);
+}
+
+# Waits until a condition holds of all of a sender's messages (m, and o in the queue).
+sub wait_sender
+{
+	my ($node, $sender, $condition, $db, $seconds) = @_;
+	wait_sql($node, $db // 'postgres',
+		"SELECT count(*) > 0 AND coalesce(bool_and($condition), false) FROM $sender_messages WHERE s.name = '$sender'", $seconds);
+}
+
+# What waits may go now: nobody wants to wait for a backoff.
+sub hurry
+{
+	my ($node, $db) = @_;
+	$node->safe_psql($db // 'postgres', 'UPDATE mktg.outbox SET due = mktg.clock() WHERE lease IS NULL');
+}
+
+# ---- the worker's process ----
+
+sub worker_pid
+{
+	my ($node, $db) = @_;
+	$db //= 'postgres';
+	return try_sql($node, $db, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'mktg worker' AND datname = '$db'") // '';
+}
+
+# Its own memory in MB, without what is shared.
+sub worker_memory
+{
+	my ($node, $db) = @_;
+	my $status = slurp_file('/proc/' . worker_pid($node, $db) . '/status');
+	my ($kb) = $status =~ /^RssAnon:\s*(\d+) kB/m or die 'the kernel does not tell';
+	return $kb / 1024;
+}
+
 # ---- crashes ----
 
 # Kills the postmaster and starts the server again; true if that worked.
@@ -282,17 +423,19 @@ sub crash_restart
 
 # Held here: a test that dies would wait for a stub that nobody has told to quit.
 my %stubs;
+my $stub_number = 0;
 
 END
 {
 	kill 'TERM', keys %stubs;
 }
 
-# start_stub(seed => N, full => 1, name => 'second'): a hash with port, url, log
+# start_stub(seed => N, full => 1, modes => '...'): a hash with port, url, log
 sub start_stub
 {
 	my (%opt) = @_;
-	my $stub = { log => "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . '_' . ($opt{name} // 'stub') . '.log' };
+	my $number = $stub_number++;
+	my $stub = { log => "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . "_stub_$number.log" };
 	unlink $stub->{log};
 	$stub->{pid} = open($stub->{out}, '-|', $^X, "$FindBin::RealBin/lib/stub_provider.pl",
 		$stub->{log}, $opt{seed} // 1, $opt{full} ? 1 : 0)
@@ -301,6 +444,7 @@ sub start_stub
 	readline($stub->{out}) =~ /^(\d+) (\d+)$/ or die 'the stub provider did not start';
 	($stub->{port}, $stub->{control_port}) = ($1, $2);
 	$stub->{url} = "http://127.0.0.1:$stub->{port}/hook";
+	!$opt{modes} || stub_mode($stub, $opt{modes}) or die "the stub provider has no modes $opt{modes}";
 	return $stub;
 }
 

@@ -15,12 +15,21 @@
 #	late		taken after 60 ms if the client is still there, 200
 #	stall		taken at once, 200 after half a minute
 #	drip		taken, 200 byte by byte
+#	trickle	taken, 200 with a byte every 100 ms
+#	half		taken, the head of a 200 and no more
+#	flood		taken, 200 with a body of 1 GB
+#	heads		taken, 200 with headers that do not end
 #	reset		taken, then the connection is reset
 #	garbage	taken, answered with no HTTP
 #	drop		not taken, the connection is reset
 #	429		not taken, Retry-After: 1
 #	503, 401, 410 ...	not taken, that status
+#	429/TEXT	the same with Retry-After: TEXT; "date" is a date in 30 s,
+#			nothing no such header
+#	mute		alone: connections stand, and nothing is read from them
 #	refuse		alone: nobody listens
+#
+# "if:TEXT=MODE" before them is the mode of requests whose body has the text.
 #
 # The log has a line of JSON a request: id, mode, taken, at (seconds), and with
 # FULL also headers and body.
@@ -31,13 +40,17 @@ use IO::Handle;
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP;
+use POSIX qw(strftime);
 use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(time);
 
 my ($log_name, $seed, $full) = @ARGV;
 my %delay = (slow => 1, stall => 30, lag => 0.06, late => 0.06);
-my %taken = map { $_ => 1 } qw(ok slow lag late stall drip reset garbage);
+my %taken = map { $_ => 1 } qw(ok slow lag late stall drip trickle half flood heads reset garbage);
+my $gigabyte = 1 << 30;
 my @modes = (['ok', 1]);
+my @special;			# text and mode
+my $mute = 0;
 my $total = 1;
 my $refusing = 0;
 my %connections;		# by descriptor: socket, in, out, drip, reply_at
@@ -79,6 +92,9 @@ sub set_modes
 	my ($line) = @_;
 	exit 0 if $line eq 'quit';
 	@modes = map { [ split /=/ ] } split ' ', $line;
+	@special = map { [ substr($_->[0], 3), $_->[1] ] } grep { $_->[0] =~ /^if:/ } @modes;
+	@modes = grep { $_->[0] !~ /^if:/ } @modes;
+	$mute = $modes[0][0] eq 'mute';
 	$total = 0;
 	$total += $_->[1] for @modes;
 	my $refuse = $modes[0][0] eq 'refuse';
@@ -98,7 +114,12 @@ sub set_modes
 
 sub draw_mode
 {
+	my ($body) = @_;
 	my $left = rand($total);
+	for my $case (@special)
+	{
+		return $case->[1] if index($body, $case->[0]) >= 0;
+	}
 	for my $mode (@modes)
 	{
 		return $mode->[0] if ($left -= $mode->[1]) < 0;
@@ -111,6 +132,13 @@ sub reply
 	my ($status, @headers) = @_;
 	my $text = $status == 200 ? '{"ok":true}' : "stub says $status";
 	return join("\r\n", "HTTP/1.1 $status Stub", @headers, 'Content-Length: ' . length($text), '', $text);
+}
+
+sub retry_after
+{
+	my ($text) = @_;
+	$text = strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime(time + 30)) if $text eq 'date';
+	return length $text ? ("Retry-After: $text") : ();
 }
 
 sub write_down
@@ -127,7 +155,7 @@ sub handle
 {
 	my ($c, $head, $body) = @_;
 	my ($id) = $head =~ /^webhook-id:\s*(\S+)/mi;
-	my $mode = draw_mode();
+	my $mode = draw_mode($body);
 	my %entry = (id => $id, mode => $mode, taken => $taken{$mode} ? 1 : 0);
 
 	@entry{qw(headers body)} = ($head, $body) if $full;
@@ -136,10 +164,15 @@ sub handle
 
 	if ($mode eq 'ok') { $c->{out} .= reply(200) }
 	elsif ($mode eq 'drip') { $c->{drip} = reply(200) }
+	elsif ($mode eq 'trickle') { @$c{qw(drip pace)} = (reply(200), 0.1) }
+	elsif ($mode eq 'half') { $c->{out} .= reply(200) =~ s/\{.*//sr }
+	elsif ($mode eq 'flood') { $c->{out} .= "HTTP/1.1 200 Stub\r\nContent-Length: $gigabyte\r\n\r\n"; $c->{flood} = 'x' x 65536; $c->{left} = $gigabyte }
+	elsif ($mode eq 'heads') { $c->{out} .= "HTTP/1.1 200 Stub\r\n"; $c->{flood} = 'X-Head: ' . 'x' x 500 . "\r\n"; $c->{left} = $gigabyte }
 	elsif ($mode eq 'reset' || $mode eq 'drop') { hang_up($c, 1) }
 	elsif ($mode eq 'garbage') { $c->{out} .= "\0\1\2 this is no HTTP\r\n\r\n" }
 	elsif ($delay{$mode}) { $c->{reply_at} = time + $delay{$mode} }
 	elsif ($mode eq '429') { $c->{out} .= reply(429, 'Retry-After: 1') }
+	elsif ($mode =~ m{^(\d+)/(.*)}) { $c->{out} .= reply($1, retry_after($2)) }
 	else { $c->{out} .= reply($mode) }
 }
 
@@ -181,16 +214,25 @@ sub write_to
 		write_down(delete $c->{late}) if $c->{late};
 		$c->{out} .= reply(200);
 	}
-	$c->{out} .= substr($c->{drip}, 0, 1, '') if defined $c->{drip} && length $c->{drip};
+	if (length($c->{drip} // '') && $now >= ($c->{next} // 0))
+	{
+		$c->{out} .= substr($c->{drip}, 0, 1, '');
+		$c->{next} = $now + ($c->{pace} // 0);
+	}
+	if ($c->{flood} && $c->{left} > 0 && length($c->{out}) < 65536)
+	{
+		$c->{out} .= $c->{flood};
+		$c->{left} -= length $c->{flood};
+	}
 	return if !length $c->{out};
 	my $n = syswrite($c->{socket}, $c->{out});
 	if (defined $n) { substr($c->{out}, 0, $n, '') }
-	elsif (!$!{EAGAIN} && !$!{EINTR}) { hang_up($c) }
+	elsif (!$!{EAGAIN} && !$!{EINTR}) { hang_up($c) }		# a flood has met its limit
 }
 
 while (1)
 {
-	my $busy = grep { length $_->{out} || length($_->{drip} // '') || $_->{reply_at} } values %connections;
+	my $busy = grep { length $_->{out} || length($_->{drip} // '') || $_->{reply_at} || $_->{flood} } values %connections;
 	my @ready = $select->can_read($busy ? 0.002 : 1);
 
 	exit 0 if getppid != $parent;
@@ -204,7 +246,8 @@ while (1)
 				$new->blocking(0);
 				setsockopt($new, IPPROTO_TCP, TCP_NODELAY, 1);
 				$connections{ fileno $new } = { socket => $new, in => '', out => '', control => $is_control };
-				$select->add($new);
+				# what is not read is neither seen: its end, too
+				$select->add($new) if $is_control || !$mute;
 			}
 		}
 		elsif (my $c = defined fileno $socket ? $connections{ fileno $socket } : undef)
