@@ -50,6 +50,7 @@ typedef struct MktgOutcome
 {
 	MktgOutcomeKind kind;
 	int64_t		retry_after_ms; /* what the provider asked for; 0 = nothing */
+	bool		perhaps_own;	/* CAMPAIGN: PERMANENT if others of the campaign went well */
 	bool		own_wait;		/* that concerns this recipient alone: the sender goes on */
 	char		provider_id[MKTG_PROVIDER_ID_SIZE];	/* empty = none */
 	char		reason[MKTG_REASON_SIZE];	/* for people; no address, no secret */

@@ -372,7 +372,7 @@ static const struct
 	int			code;
 	MktgOutcomeKind kind;
 	int64_t		wait_ms;
-	bool		own_wait;
+	bool		own;			/* the recipient's wait, or perhaps the message's own fault */
 } codes[] = {
 	/* too fast, or out of order for now */
 	{2, MKTG_OUTCOME_RETRY, 0, false},
@@ -389,12 +389,12 @@ static const struct
 	{130472, MKTG_OUTCOME_PERMANENT, 0, false},
 	{131026, MKTG_OUTCOME_PERMANENT, 0, false},
 	{131047, MKTG_OUTCOME_PERMANENT, 0, false},
-	/* the template */
-	{132000, MKTG_OUTCOME_CAMPAIGN, 0, false},
+	/* the template, or what it is filled in with */
+	{132000, MKTG_OUTCOME_CAMPAIGN, 0, true},
 	{132001, MKTG_OUTCOME_CAMPAIGN, 0, false},
-	{132005, MKTG_OUTCOME_CAMPAIGN, 0, false},
+	{132005, MKTG_OUTCOME_CAMPAIGN, 0, true},
 	{132007, MKTG_OUTCOME_CAMPAIGN, 0, false},
-	{132012, MKTG_OUTCOME_CAMPAIGN, 0, false},
+	{132012, MKTG_OUTCOME_CAMPAIGN, 0, true},
 	{132015, MKTG_OUTCOME_CAMPAIGN, 0, false},
 	{132016, MKTG_OUTCOME_CAMPAIGN, 0, false},
 	/* the account */
@@ -447,7 +447,8 @@ apply_code(int64_t code, MktgOutcome *outcome)
 		if (codes[i].code == code)
 		{
 			outcome->kind = codes[i].kind;
-			outcome->own_wait = codes[i].own_wait;
+			outcome->own_wait = codes[i].own && codes[i].kind == MKTG_OUTCOME_RETRY;
+			outcome->perhaps_own = codes[i].own && codes[i].kind == MKTG_OUTCOME_CAMPAIGN;
 			if (codes[i].wait_ms > outcome->retry_after_ms)
 				outcome->retry_after_ms = codes[i].wait_ms;
 		}

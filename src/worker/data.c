@@ -62,6 +62,7 @@ typedef struct DataEntry
 	int			nparts;
 	int			max_parts;
 	DataPart   *parts;
+	bool		worked;			/* a message with this data was sent */
 	char		error[192];		/* empty: fine */
 } DataEntry;
 
@@ -170,6 +171,21 @@ render_field(const DataEntry *entry, const DataField *field, MktgTemplateLookup 
 			out->failed = true;
 		mktg_buffer_json_string(out, string_text.data, string_text.length);
 	}
+}
+
+void
+mktg_data_learn(Slot *slot)
+{
+	DataKey		key = {slot->delivery.tenant_id, slot->delivery.campaign_id};
+	MktgOutcome *outcome = &slot->delivery.outcome;
+	DataEntry  *entry = hash_search(entries, &key, HASH_FIND, NULL);
+
+	if (entry == NULL)
+		return;
+	if (outcome->kind == MKTG_OUTCOME_SENT)
+		entry->worked = true;
+	else if (outcome->kind == MKTG_OUTCOME_CAMPAIGN && outcome->perhaps_own && entry->worked)
+		outcome->kind = MKTG_OUTCOME_PERMANENT;
 }
 
 /* ---- template_data, read once ---- */

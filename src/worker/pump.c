@@ -516,6 +516,8 @@ finish(Pump *pump, Slot *slot)
 	{
 		slot->way->under_way--;
 		slot->provider->messages--;
+		if (slot->provider->provider->driver->wants_data)
+			mktg_data_learn(slot);
 	}
 	slot->state = SLOT_FINISHED;
 	slot->finished_at = mktg_wall_now();

@@ -213,4 +213,7 @@ extern void mktg_render(Slot *slot, const MktgLane *lane);	/* an outcome is set 
 extern MktgOutcomeKind mktg_data_render(Slot *slot, const MktgLane *lane, MktgTemplateLookup look_up, void *names,
 										char *why, size_t why_size);
 
+/* Takes note of an outcome: what went well for others of the campaign is the message's own fault. */
+extern void mktg_data_learn(Slot *slot);
+
 #endif

@@ -65,6 +65,14 @@ sub answer_to
 		details => 'template name (gone) does not exist in en_US' } } }) if ($message->{template}{name} // '') eq 'gone';
 	return (400, { error => { code => 131056, message => 'pair rate limit hit' } })
 	  if $message->{to} eq '12020000003' && ($message->{template}{name} // '') eq 'promo';
+	# of one contact only the values are wrong, which shows once others have been taken
+	our $taken;
+	if (($message->{template}{name} // '') eq 'values')
+	{
+		return $taken ? (400, { error => { code => 132012, message => 'Parameter format does not match' } })
+		  : (500, { error => { code => 131016, message => 'Service unavailable' } }) if $message->{to} eq '12020000020';
+		$taken = 1;
+	}
 	return (200, { messages => [ { id => "wamid.$message->{biz_opaque_callback_data}" } ] });
 }
 
@@ -157,6 +165,16 @@ is($node->safe_psql('postgres', "SELECT contact_id, due > mktg.clock() + interva
 	'3|t', 'one who was written to too often waits');
 is($node->safe_psql('postgres', "SELECT state FROM mktg.sender_status WHERE name = 'wa'"), 'ready', 'and nobody else does');
 $node->safe_psql('postgres', "SELECT mktg.cancel_campaign($promo)");
+
+# ---- values that do not fit, of one contact ----
+
+my $values = add_campaign($node, name => 'values', sender => 'wa');
+set_data($values, '{"template": "values", "language": "en_US"}');
+launch($node, $values);
+campaign_is($values, 'completed', '', 'a campaign that went well for others does not stop for one');
+is(counts($values), 'failed 1, sent 19', 'whose message fails');
+is($node->safe_psql('postgres', "SELECT failure_reason FROM mktg.message WHERE campaign_id = $values AND status = 'failed'"),
+	'template "values" (en_US): WhatsApp 132012: Parameter format does not match', 'for that');
 
 # ---- push: what is wrong with one message ends that message ----
 

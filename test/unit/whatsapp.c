@@ -214,6 +214,8 @@ test_codes(void)
 		classify(provider, &delivery, 1, 404, reply);
 		snprintf(reply, sizeof(reply), "template \"promo\" (en_US): WhatsApp %d: no such template", of_template[i]);
 		outcome_is(&delivery, MKTG_OUTCOME_CAMPAIGN, reply, "a template");
+		ok(delivery.outcome.perhaps_own == (of_template[i] == 132000 || of_template[i] == 132005 || of_template[i] == 132012),
+		   "or what it is filled in with");
 	}
 	mktg_provider_close(provider);
 }
