@@ -19,19 +19,10 @@
 #define DEFAULT_CONNECT_TIMEOUT_MS	10000
 #define DEFAULT_MAX_CONNECTIONS		64
 
+#define DRIVER(name)	&mktg_##name##_driver,
+
 const MktgDriver *const mktg_drivers[] = {
-	&mktg_sandbox_driver,
-	&mktg_webhook_driver,
-	&mktg_smtp_driver,
-	&mktg_sendgrid_driver,
-	&mktg_mailgun_driver,
-	&mktg_fcm_driver,
-	&mktg_twilio_driver,
-	&mktg_whatsapp_driver,
-	&mktg_meta_audience_driver,
-	&mktg_meta_conversions_driver,
-	&mktg_x_audience_driver,
-	&mktg_in_app_driver,
+	MKTG_DRIVERS(DRIVER)
 	NULL
 };
 

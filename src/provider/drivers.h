@@ -13,17 +13,23 @@
 
 #include "provider/provider.h"
 
-extern const MktgDriver mktg_sandbox_driver;
-extern const MktgDriver mktg_webhook_driver;
-extern const MktgDriver mktg_smtp_driver;
-extern const MktgDriver mktg_sendgrid_driver;
-extern const MktgDriver mktg_mailgun_driver;
-extern const MktgDriver mktg_fcm_driver;
-extern const MktgDriver mktg_twilio_driver;
-extern const MktgDriver mktg_whatsapp_driver;
-extern const MktgDriver mktg_meta_audience_driver;
-extern const MktgDriver mktg_meta_conversions_driver;
-extern const MktgDriver mktg_x_audience_driver;
-extern const MktgDriver mktg_in_app_driver;
+/* one line for each; their order is that of lists for people */
+#define MKTG_DRIVERS(DRIVER) \
+	DRIVER(sandbox) \
+	DRIVER(webhook) \
+	DRIVER(smtp) \
+	DRIVER(sendgrid) \
+	DRIVER(mailgun) \
+	DRIVER(fcm) \
+	DRIVER(twilio) \
+	DRIVER(whatsapp) \
+	DRIVER(meta_audience) \
+	DRIVER(meta_conversions) \
+	DRIVER(x_audience) \
+	DRIVER(in_app)
+
+#define DRIVER(name)	extern const MktgDriver mktg_##name##_driver;
+MKTG_DRIVERS(DRIVER)
+#undef DRIVER
 
 #endif

@@ -10,7 +10,7 @@
  *
  * A driver is one struct of functions.  It turns one or several messages into
  * one request (build), and one reply into one outcome for each of them
- * (classify).  Adding a driver is one file and one line in drivers.c.
+ * (classify).  Adding a driver is one file and one line in drivers.h.
  *
  * Nothing here raises an error by jumping; everything is said in outcomes.
  * Only the worker process, after its fork, may call transport functions.

@@ -11,11 +11,12 @@ use File::Path qw(make_path remove_tree);
 use IO::Socket::INET;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(directory find_tool free_port start start_process stop send_messages slurp);
+our @EXPORT = qw(directory find_tool free_port start start_process stop use_sources send_messages slurp);
 
 make_path($ENV{TESTDIR} // 'tmp/contract');
 my $directory = abs_path($ENV{TESTDIR} // 'tmp/contract') . "/$$";
 my $program;
+my $sources = 'src';
 my %running;
 
 # A directory of the test's own, emptied at its end.
@@ -84,6 +85,14 @@ sub stop
 	return;
 }
 
+# Compiles send.c with the sources of another directory from here on.
+sub use_sources
+{
+	($sources) = @_;
+	undef $program;
+	return;
+}
+
 # Runs send.c with these arguments: id => { kind, provider_id, reason, retry_after } of each message.
 sub send_messages
 {
@@ -92,8 +101,8 @@ sub send_messages
 	if (!$program)
 	{
 		$program = directory() . '/send';
-		my @sources = grep { !m{/options\.c$} } glob 'src/core/*.c src/provider/*.c';
-		system($ENV{CC} // 'gcc', '-std=gnu11', '-D_GNU_SOURCE', '-O1', '-g', '-Wall', '-Isrc',
+		my @sources = grep { !m{/options\.c$} } glob "$sources/core/*.c $sources/provider/*.c";
+		system($ENV{CC} // 'gcc', '-std=gnu11', '-D_GNU_SOURCE', '-O1', '-g', '-Wall', "-I$sources",
 			'-o', $program, 'test/contract/send.c', @sources, '-lcurl', '-lcrypto', '-ljson-c', '-lpthread') == 0
 			or die "send.c does not compile\n";
 	}
