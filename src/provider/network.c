@@ -375,6 +375,18 @@ complete(MktgNetwork *network, MktgRequest *request, CURLcode result)
 	mktg_network_finish(network, request);
 }
 
+void
+mktg_network_goaway(MktgNetwork *network, uint64_t connection, unsigned int last)
+{
+	for (int i = 0; i < network->n_requests; i++)
+	{
+		MktgRequest *request = network->requests[i];
+
+		if (request->connection == connection && request->stream > last)
+			request->refused = true;
+	}
+}
+
 /* Takes what libcurl has finished. */
 static void
 take_finished(MktgNetwork *network)

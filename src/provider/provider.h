@@ -276,6 +276,9 @@ struct MktgRequest
 	/* the transport's */
 	size_t		body_sent;		/* bytes libcurl has taken off us, if not off the machine */
 	bool		begun;			/* a connection was there and the request began */
+	uint64_t	connection;		/* HTTP/2: which one it is on; 0 = none */
+	unsigned int stream;		/* its number there */
+	bool		refused;		/* by the server before it looked at it */
 	MktgBuffer	reply;			/* at most MKTG_REPLY_LIMIT; more ends the transfer */
 	size_t		header_bytes;	/* of the reply; the same limit */
 	bool		reply_too_long;

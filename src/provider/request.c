@@ -16,6 +16,9 @@
  * which then leaves with the header in one piece: one system call less on
  * either side.
  *
+ * Requests that an HTTP/2 server says it has not looked at may go again
+ * wherever they are: http2.c finds out.
+ *
  * IDENTIFICATION
  *		src/provider/request.c
  *
@@ -168,6 +171,7 @@ request_new(MktgTransport *transport, MktgProvider *provider)
 		 (request->easy != NULL &&
 		  set_common_options(request) && set_callbacks(request) &&
 		  (!driver->blocking || mktg_threads_prepare(request)) &&
+		  (!provider->http2 || mktg_http2_prepare(request)) &&
 		  (driver->prepare == NULL || driver->prepare(request)))))
 		return request;
 	request_free(request);
@@ -242,7 +246,7 @@ set_body(MktgRequest *request)
 		return false;
 	return SET(request, CURLOPT_POSTFIELDSIZE_LARGE, size) &&
 		SET(request, CURLOPT_INFILESIZE_LARGE, size) &&
-		SET(request, CURLOPT_SEEKFUNCTION, request->hold ? NULL : seek_body);
+		SET(request, CURLOPT_SEEKFUNCTION, request->hold && !request->provider->http2 ? NULL : seek_body);
 }
 
 static void
@@ -292,7 +296,7 @@ mktg_request_done(MktgRequest *request, CURLcode result)
 	/* what cannot be known may have arrived; what went before it began was for a proxy */
 	if (curl_easy_getinfo(request->easy, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK)
 		sent = 1;
-	request->may_have_arrived = request->begun && sent > 0;
+	request->may_have_arrived = request->begun && sent > 0 && !request->refused;
 }
 
 void
@@ -347,6 +351,9 @@ mktg_request_clear(MktgRequest *request)
 	clear_buffer(&request->reply);
 	request->body_sent = 0;
 	request->begun = false;
+	request->connection = 0;
+	request->stream = 0;
+	request->refused = false;
 	request->header_bytes = 0;
 	request->reply_too_long = false;
 	request->refused_address = false;
@@ -409,13 +416,19 @@ read_body(char *out, size_t size, size_t n, void *data)
 	return take;
 }
 
-/* only set where a repetition does no harm */
+/* May a request that has begun to leave begin again? */
+static bool
+may_repeat(const MktgRequest *request)
+{
+	return !request->hold || request->refused || request->body_sent == 0;
+}
+
 static int
 seek_body(void *data, curl_off_t offset, int origin)
 {
 	MktgRequest *request = data;
 
-	if (origin != SEEK_SET || offset < 0 || (size_t) offset > request->body.length)
+	if (!may_repeat(request) || origin != SEEK_SET || offset < 0 || (size_t) offset > request->body.length)
 		return CURL_SEEKFUNC_FAIL;
 	request->body_sent = (size_t) offset;
 	return CURL_SEEKFUNC_OK;
@@ -490,10 +503,7 @@ before_request(void *data, char *ip, char *local_ip, int port, int local_port)
 {
 	MktgRequest *request = data;
 
-	(void) local_ip;
-	(void) port;
-	(void) local_port;
-	if (request->begun && request->hold && request->body_sent > 0)
+	if (request->begun && !may_repeat(request))
 		return CURL_PREREQFUNC_ABORT;
 	if (request->provider->driver->allow != NULL && request->provider->proxy == NULL &&
 		!text_address_allowed(request, ip))
@@ -502,7 +512,10 @@ before_request(void *data, char *ip, char *local_ip, int port, int local_port)
 		return CURL_PREREQFUNC_ABORT;
 	}
 	request->begun = true;
+	request->refused = false;
 	request->body_sent = 0;
+	if (request->provider->http2)
+		mktg_http2_begins(request, ip, local_ip, port, local_port);
 	return CURL_PREREQFUNC_OK;
 }
 

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * transport.h
- *		What transport.c, network.c, threads.c, authority.c and request.c share.
+ *		What transport.c, network.c, threads.c, request.c and those
+ *		they call share.
  *
  * IDENTIFICATION
  *		src/provider/transport.h
@@ -104,6 +105,9 @@ extern void mktg_network_stop(MktgNetwork *network);
 extern bool mktg_network_socket_opened(MktgNetwork *network, int fd);
 extern void mktg_network_socket_closed(MktgNetwork *network, int fd);
 
+/* The server ends the connection and has not looked at streams above this one. */
+extern void mktg_network_goaway(MktgNetwork *network, uint64_t connection, unsigned int last);
+
 /* For authority.c, in the thread: builds the request and lets it leave. */
 extern void mktg_network_launch(MktgNetwork *network, MktgRequest *request);
 
@@ -112,6 +116,15 @@ extern void mktg_network_finish(MktgNetwork *network, MktgRequest *request);
 
 extern MktgRequestQueue *mktg_network_held(MktgNetwork *network);	/* those that wait for a token */
 extern MktgTransport *mktg_network_transport(MktgNetwork *network);
+
+/* ---- http2.c: in the network's thread too, but for prepare ---- */
+
+/* has libcurl tell what becomes of the request's stream */
+extern bool mktg_http2_prepare(MktgRequest *request);
+
+/* the request is about to go on this connection */
+extern void mktg_http2_begins(MktgRequest *request, const char *ip, const char *local_ip,
+							  int port, int local_port);
 
 /* ---- authority.c: tokens of providers; all in the network's thread ---- */
 

@@ -16,7 +16,7 @@
 #include "postmaster/bgworker.h"
 
 /* most messages a worker can be told to have under way */
-#define MKTG_MOST_IN_FLIGHT 1024
+#define MKTG_MOST_IN_FLIGHT 4096
 
 extern void mktg_worker_settings_init(void);
 extern void mktg_launcher_init(void);

@@ -12,7 +12,7 @@ my $nginx = find_tool('nginx');
 plan skip_all => 'nginx is not installed' unless $nginx;
 
 my @secrets = ('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD');
-my ($http, $https, $backend) = (free_port(), free_port(), free_port());
+my ($http, $https, $recycled, $backend) = (free_port(), free_port(), free_port(), free_port());
 my $directory = directory();
 my $openssl = find_tool('openssl');
 my $tls = $openssl && system("$openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
@@ -22,6 +22,15 @@ my $tls_server = $tls ? <<"END" : '';
 	server {
 		listen 127.0.0.1:$https ssl http2;
 		server_name localhost;
+		ssl_certificate $directory/cert.pem;
+		ssl_certificate_key $directory/key.pem;
+		location / { proxy_pass http://127.0.0.1:$backend; access_log $directory/access.log lines; }
+	}
+	# ends each connection with GOAWAY after fifty requests
+	server {
+		listen 127.0.0.1:$recycled ssl http2;
+		server_name localhost;
+		keepalive_requests 50;
 		ssl_certificate $directory/cert.pem;
 		ssl_certificate_key $directory/key.pem;
 		location / { proxy_pass http://127.0.0.1:$backend; access_log $directory/access.log lines; }
@@ -129,7 +138,7 @@ is($result->{m1}{kind}, 'permanent', 'a body that is refused before it has arriv
 # ---- TLS ----
 SKIP:
 {
-	skip 'openssl is not installed', 7 unless $tls;
+	skip 'openssl is not installed', 11 unless $tls;
 	my @ca = ("ca_file=$directory/cert.pem");
 	logged();
 	$result = send_messages('-n', 50, '-c', 5, @message, @webhook, @ca, "url=https://localhost:$https/");
@@ -139,6 +148,16 @@ SKIP:
 	is(scalar(grep { $_->{kind} eq 'sent' } values %$result), 50, 'https with http_version 2');
 	@lines = logged(50);
 	is($lines[0][0], 'HTTP/2.0', 'over HTTP/2');
+
+	# on_doubt is hold: what GOAWAY refused goes again, and nothing goes twice
+	$result = send_messages('-n', 1000, '-c', 40, @message, @webhook, @ca, "url=https://localhost:$recycled/", 'http_version=2');
+	my @sent = grep { $result->{$_}{kind} eq 'sent' } keys %$result;
+	cmp_ok(scalar @sent, '>', 900, 'a server that recycles connections gets messages');
+	is(scalar(grep { $_->{kind} ne 'sent' && $_->{kind} ne 'retry' } values %$result), 0, 'none is in doubt');
+	my %times;
+	$times{$_->[6]}++ for logged(scalar @sent);
+	is(join(' ', sort keys %times), join(' ', sort @sent), 'those that are said to be sent, and no other');
+	is(scalar(grep { $_ > 1 } values %times), 0, 'and none twice');
 	$result = send_messages(@message, @webhook, "url=https://localhost:$https/");
 	is($result->{m1}{kind}, 'config', 'a certificate nobody vouches for');
 	$result = send_messages(@message, @webhook, @ca, "url=https://127.0.0.1:$https/");
