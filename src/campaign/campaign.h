@@ -157,13 +157,23 @@ extern uint64 mktg_apply_reports(const MktgColumns *reports);
 
 /*
  * Uploads of one contact to an audience go one after another, in the order of
- * their refs: row "o" of the queue waits while an earlier one is there.
+ * their refs: row "o" of the queue waits while an earlier one is there.  An
+ * addition also waits while the contact may not be uploaded: were it left out,
+ * somebody who is back before the segment has noticed would be missing for good.
+ * Either a removal follows, or consent comes back.
  */
 #define MKTG_SQL_ITS_TURN(type, o) \
-	"(" type " <> 'audience_sync' OR NOT EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " o ".tenant_id" \
-	"   AND e.campaign_id = " o ".campaign_id AND e.contact_id = " o ".contact_id AND e.ref < " o ".ref))"
+	"(" type " <> 'audience_sync'" \
+	" OR NOT EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " o ".tenant_id" \
+	"   AND e.campaign_id = " o ".campaign_id AND e.contact_id = " o ".contact_id AND e.ref < " o ".ref)" \
+	" AND (" o ".ref LIKE '%-1'" \
+	"  OR EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " o ".tenant_id" \
+	"    AND e.campaign_id = " o ".campaign_id AND e.contact_id = " o ".contact_id AND e.ref > " o ".ref)" \
+	"  OR " MKTG_SQL_CONSENTED("'ads'", o) \
+	"   AND EXISTS (SELECT FROM mktg.contact p WHERE p.tenant_id = " o ".tenant_id" \
+	"    AND p.contact_id = " o ".contact_id AND p.is_active)))"
 
-/* ... and an addition that a later upload makes pointless is left out. */
+/* An addition that a later upload makes pointless is left out. */
 #define MKTG_SQL_SUPERSEDED(m, c) \
 	"(" c ".type = 'audience_sync' AND EXISTS (SELECT FROM mktg.outbox e WHERE e.tenant_id = " m ".tenant_id" \
 	"   AND e.campaign_id = " m ".campaign_id AND e.contact_id = " m ".contact_id AND e.ref > " m ".ref))"

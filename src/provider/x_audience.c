@@ -230,6 +230,8 @@ x_build(MktgRequest *request)
 	mktg_buffer_free(&users[1]);
 	if (url[0] == '\0')
 		return false;
+	/* libcurl must not repeat it by itself: X would see the nonce twice */
+	request->hold = true;
 	built = !request->body.failed && add_headers(request, x, url);
 	if (!built)
 	{

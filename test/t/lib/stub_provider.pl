@@ -127,10 +127,41 @@ sub draw_mode
 	return $modes[-1][0];
 }
 
+# How many things there were in a request, as advertisers answer.
+sub success_text
+{
+	my ($head, $body) = @_;
+	if ($head =~ m{^\S+ /v[\d.]+/\w+/users } && $body =~ /^payload=([^&]*)/)
+	{
+		my $payload = $1 =~ s/%(..)/chr hex $1/ger;
+		my $n = @{ $json->decode($payload)->{data} };
+		return qq({"audience_id":"1","session_id":"$n","num_received":$n,"num_invalid_entries":0});
+	}
+	if ($head =~ m{^POST /v[\d.]+/\d+/events })
+	{
+		my $n = @{ $json->decode($body)->{data} };
+		return qq({"events_received":$n,"messages":[],"fbtrace_id":"trace"});
+	}
+	if ($head =~ m{^POST /12/accounts/})
+	{
+		my $n = 0;
+		$n += @{ $_->{params}{users} } for @{ $json->decode($body) };
+		return qq({"data":{"success_count":$n,"total_count":$n}});
+	}
+	return '{"ok":true}';
+}
+
+sub reply_ok
+{
+	my ($c) = @_;
+	return reply(200, undef, $c->{text});
+}
+
 sub reply
 {
-	my ($status, @headers) = @_;
-	my $text = $status == 200 ? '{"ok":true}' : "stub says $status";
+	my ($status, $header, $text) = @_;
+	my @headers = defined $header ? $header : ();
+	$text //= "stub says $status";
 	return join("\r\n", "HTTP/1.1 $status Stub", @headers, 'Content-Length: ' . length($text), '', $text);
 }
 
@@ -156,16 +187,17 @@ sub handle
 	my ($c, $head, $body) = @_;
 	my ($id) = $head =~ /^webhook-id:\s*(\S+)/mi;
 	my $mode = draw_mode($body);
+	$c->{text} = success_text($head, $body);
 	my %entry = (id => $id, mode => $mode, taken => $taken{$mode} ? 1 : 0);
 
 	@entry{qw(headers body)} = ($head, $body) if $full;
 	if ($mode eq 'late') { $c->{late} = \%entry }
 	else { write_down(\%entry) }
 
-	if ($mode eq 'ok') { $c->{out} .= reply(200) }
-	elsif ($mode eq 'drip') { $c->{drip} = reply(200) }
-	elsif ($mode eq 'trickle') { @$c{qw(drip pace)} = (reply(200), 0.1) }
-	elsif ($mode eq 'half') { $c->{out} .= reply(200) =~ s/\{.*//sr }
+	if ($mode eq 'ok') { $c->{out} .= reply_ok($c) }
+	elsif ($mode eq 'drip') { $c->{drip} = reply_ok($c) }
+	elsif ($mode eq 'trickle') { @$c{qw(drip pace)} = (reply_ok($c), 0.1) }
+	elsif ($mode eq 'half') { $c->{out} .= reply_ok($c) =~ s/\{.*//sr }
 	elsif ($mode eq 'flood') { $c->{out} .= "HTTP/1.1 200 Stub\r\nContent-Length: $gigabyte\r\n\r\n"; $c->{flood} = 'x' x 65536; $c->{left} = $gigabyte }
 	elsif ($mode eq 'heads') { $c->{out} .= "HTTP/1.1 200 Stub\r\n"; $c->{flood} = 'X-Head: ' . 'x' x 500 . "\r\n"; $c->{left} = $gigabyte }
 	elsif ($mode eq 'reset' || $mode eq 'drop') { hang_up($c, 1) }
@@ -212,7 +244,7 @@ sub write_to
 	{
 		delete $c->{reply_at};
 		write_down(delete $c->{late}) if $c->{late};
-		$c->{out} .= reply(200);
+		$c->{out} .= reply_ok($c);
 	}
 	if (length($c->{drip} // '') && $now >= ($c->{next} // 0))
 	{
