@@ -1,105 +1,36 @@
 #!/bin/bash
 #
 # Sending: one worker with a database, every outcome durable, against a bare
-# loop of libcurl without one, to nginx and to smtp-sink on loopback; and the
-# time from mktg.send() to the wire. Runs are interleaved; figures are medians
-# of a round's ratios.
+# loop of libcurl without one, to nginx and to smtp-sink on loopback; batches of
+# a thousand against what the database alone could do; and the time from
+# mktg.send() to the wire. Runs are interleaved; figures are medians of a
+# round's ratios.
 #
 #	[ROUNDS=3] [MESSAGES=100000] [MAILS=20000] [IN_FLIGHT="64 256"] bench/delivery.sh
 set -eu
-# shellcheck source=bench/lib.sh
-. "$(dirname "$0")/lib.sh"
+cd "$(dirname "$0")/.."
+# shellcheck source=bench/delivery_lib.sh
+. bench/delivery_lib.sh
 rounds=${ROUNDS:-3}
 messages=${MESSAGES:-100000}
 mails=${MAILS:-20000}
 in_flight=${IN_FLIGHT:-64 256}
 sends=100
-body=1024
-request=1250	# bytes of the JSON around such a body
+request=1250	# bytes of the JSON around a body
 connections=16	# of the references
-mail_connections=16
+streams=64
+batch=1000
 
-for tool in nginx smtp-sink "${CC:-gcc}"; do
-	find_tool "$tool" > /dev/null || fail "the benchmark of sending needs $tool"
-done
-bench_start "autovacuum = on"
-out=$bench_tmp/delivery
-rm -rf "$out"
-mkdir -p "$out/nginx"
-started=()
-trap 'kill "${started[@]}" 2> /dev/null; scripts/cluster.sh stop bench' EXIT
-"${CC:-gcc}" -std=gnu11 -O2 -Wall -Wextra -Werror bench/bare.c -o "$out/bare" -lcurl -pthread
-
-# ---- those who take messages ----
-
-http_port=$(free_port)
-cat > "$out/nginx/nginx.conf" <<END
-daemon off;
-worker_processes 1;
-pid $out/nginx/pid;
-error_log $out/nginx/error.log;
-events { worker_connections 2048; }
-http {
-	access_log off;
-	keepalive_requests 1000000000;
-	keepalive_timeout 1h;
-	client_body_temp_path $out/nginx/body;
-	proxy_temp_path $out/nginx/proxy;
-	fastcgi_temp_path $out/nginx/fastcgi;
-	uwsgi_temp_path $out/nginx/uwsgi;
-	scgi_temp_path $out/nginx/scgi;
-	server { listen 127.0.0.1:$http_port; location / { return 200; } }
-}
-END
-"$(find_tool nginx)" -p "$out/nginx" -c "$out/nginx/nginx.conf" 2>> "$out/nginx/error.log" &
-started+=($!)
-smtp_port=$(free_port)
-"$(find_tool smtp-sink)" "127.0.0.1:$smtp_port" 256 2> "$out/smtp-sink.log" &
-started+=($!)
+delivery_start
+make_contacts "$messages"
 listen_port=$(free_port)
-
-# ---- what is sent ----
-
-sql <<-END
-	CREATE SERVER web FOREIGN DATA WRAPPER mktg_provider
-		OPTIONS (driver 'webhook', url 'http://127.0.0.1:$http_port/', allow_networks '127.0.0.1/32', max_connections '64');
-	CREATE SERVER mail FOREIGN DATA WRAPPER mktg_provider
-		OPTIONS (driver 'smtp', host '127.0.0.1', port '$smtp_port', tls 'none', max_connections '$mail_connections');
+sql > /dev/null <<-END
 	CREATE SERVER listener FOREIGN DATA WRAPPER mktg_provider
 		OPTIONS (driver 'webhook', url 'http://127.0.0.1:$listen_port/', allow_networks '127.0.0.1/32');
-	INSERT INTO mktg.contact (name, email)
-	SELECT 'Name ' || i, 'customer' || i || '@example.com' FROM generate_series(1, $messages) i;
-	INSERT INTO mktg.consent (contact_id, channel)
-	SELECT contact_id, channel FROM mktg.contact, unnest('{webhook,email}'::text[]) channel ORDER BY contact_id;
-	VACUUM ANALYZE;
+	SELECT mktg.set_credential('listener', 'secret', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw');
+	SELECT mktg.set_sender('listener', 'listener', 'webhook');
 END
-sql > /dev/null <<-END
-	SELECT mktg.set_credential(server, 'secret', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw') FROM unnest('{web,listener}'::text[]) server;
-	SELECT mktg.set_sender('web', 'web', 'webhook'), mktg.set_sender('listener', 'listener', 'webhook'),
-	       mktg.set_sender('mail', 'mail', 'email', from_address => 'shop@example.com');
-	SELECT mktg.create_template('news', 'webhook', body => rpad('Dear {{name}}, ', $body, 'our new shoes are here. ')),
-	       mktg.create_template('letter', 'email', subject => 'News for {{name}}',
-	                            body => rpad('Dear {{name}},', $body, E'\nour new shoes are here.'));
-	ALTER SYSTEM SET mktg.databases = 'bench';
-	SELECT pg_reload_conf();
-END
-
-worker()
-{
-	local pid=
-	until [ -n "$pid" ]; do
-		pid=$(sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'mktg worker'")
-		[ -n "$pid" ] || sleep 0.2
-	done
-	echo "$pid"
-}
-worker=$(worker)
-
-# Microseconds of processor the worker has had, its threads included.
-worker_time()
-{
-	awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) * 1e6 / tick }' "/proc/$worker/stat"
-}
+find_worker
 
 # Commits that wrote WAL from one place to another: the worker's, as nobody else writes.
 commits()
@@ -112,79 +43,119 @@ commits()
 # send it, and notes its rate and what a message cost.
 drain()
 {
-	local name=$1 number=$5 campaign time from to started sent
-	campaign=$(sql -c "SELECT mktg.create_campaign('bench', '$2', template => '$3', sender => '$4')")
-	sql > /dev/null <<-END
-		SELECT mktg.add_recipients($campaign, (SELECT array_agg(contact_id ORDER BY contact_id) FROM mktg.contact WHERE contact_id <= $number));
-		SELECT mktg.activate_campaign($campaign, current_date);
-		CHECKPOINT;
-	END
+	local name=$1 number=$5 time from to
 	time=$(worker_time)
-	from=$(sql -c 'SELECT mktg.process_daily()' -c 'SELECT pg_current_wal_insert_lsn()' | tail -n 1)
-	until [ "$(sql -c "SELECT queued FROM mktg.campaign_stats($campaign)")" = 0 ]; do
-		sleep 0.2
-	done
+	queue "$2" "$3" "$4" "$number"
+	from=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+	wait_sent
 	to=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
 	echo "$time $(worker_time)" | awk -v n="$number" '{ print ($2 - $1) / n }' >> "$out/$name.cpu"
 	commits "$from" "$to" | awk -v n="$number" '{ print $1 / n }' >> "$out/$name.commits"
 	sql -c "SELECT pg_wal_lsn_diff('$to', '$from') / $number" >> "$out/$name.wal"
-	sql -F ' ' -c "SELECT count(*) / extract(epoch FROM max(sent_at) - min(sent_at)), count(*)
-		FROM mktg.message WHERE tenant_id = 1 AND campaign_id = $campaign AND status = 'sent'" > "$out/rate"
-	read -r rate sent < "$out/rate"
-	[ "$sent" = "$number" ] || fail "$name: $sent of $number messages were sent"
-	echo "$rate" >> "$out/$name"
+	rate_sent "$number" >> "$out/$name"
 	sql -c 'TRUNCATE mktg.message'
-}
-
-# The worker's limit and the provider's; nothing is under way.
-use_in_flight()
-{
-	sql -c "ALTER SYSTEM SET mktg.max_in_flight = $1" -c 'SELECT pg_reload_conf()' \
-		-c "ALTER SERVER web OPTIONS (SET max_connections '$1')" > /dev/null
 }
 
 # The reference: notes its rate and its processor time.
 bare()
 {
+	local rate cpu
 	"$out/bare" "$@" > "$out/rate"
 	read -r rate cpu < "$out/rate"
 	echo "$rate" >> "$out/bare.$1"
 	echo "$cpu" >> "$out/bare.$1.cpu"
 }
 
+# What the database alone can do: claims, updates and deletes of the same rows
+# in batches, a commit for the claim and one for the rest, without triggers,
+# gates, or anybody who waits for a reply.
+claim_by_hand()
+{
+	queue email letter batches "$messages"
+	wait_sent
+	sql <<-END
+		DROP TABLE IF EXISTS queued, told;
+		CREATE TABLE queued (LIKE mktg.outbox INCLUDING ALL) WITH (fillfactor = 70);
+		CREATE TABLE told (LIKE mktg.message INCLUDING ALL) WITH (fillfactor = 85);
+		INSERT INTO told SELECT * FROM mktg.message;
+		UPDATE told SET status = 'queued', sent_at = NULL;
+		INSERT INTO queued (tenant_id, campaign_id, contact_id, ref, due)
+		SELECT tenant_id, campaign_id, contact_id, ref, now() FROM told;
+		VACUUM ANALYZE queued, told;
+		TRUNCATE mktg.message;
+		CHECKPOINT;
+	END
+	cat > "$out/claim.pgbench" <<-END
+		\set lease random(1, 9000000000000000)
+		WITH c AS MATERIALIZED (SELECT ctid AS tid FROM queued WHERE tenant_id = 1 AND campaign_id = $campaign AND lease IS NULL
+			AND due <= now() ORDER BY due, contact_id LIMIT $batch FOR UPDATE SKIP LOCKED),
+		leased AS (UPDATE queued q SET lease = :lease, worker = 1, attempt = attempt + 1 FROM c WHERE q.ctid = c.tid RETURNING q.contact_id)
+		SELECT array_agg(contact_id) AS ids FROM leased \gset
+		WITH gone AS (DELETE FROM queued WHERE tenant_id = 1 AND campaign_id = $campaign AND contact_id = ANY (:ids::bigint[]) AND lease = :lease RETURNING *)
+		UPDATE told m SET status = 'sent', sent_at = now(), attempts = g.attempt FROM gone g
+			WHERE m.tenant_id = g.tenant_id AND m.campaign_id = g.campaign_id AND m.contact_id = g.contact_id AND m.ref = g.ref;
+	END
+	bench_pgbench "$out/claim.pgbench" -c 1 -t $((messages / batch)) | awk -v n=$batch '{ print $2 * n }' >> "$out/by_hand"
+	[ "$(sql -c "SELECT count(*) FROM told WHERE status = 'sent'")" = $((messages / batch * batch)) ] ||
+		fail "the reference has not told what it was to tell"
+}
+
 # ---- rates ----
 
 for ((round = 0; round < rounds; round++)); do
 	for n in $in_flight; do
+		use_in_flight "$n"
 		bare http "http://127.0.0.1:$http_port/" "$messages" $connections $request
 		tail -n 1 "$out/bare.http" >> "$out/bare.$n"
-		use_in_flight "$n"
 		drain "$n" webhook news web "$messages"
+		bare http2 "https://localhost:$https_port/" "$messages" $streams $request "$out/cert.pem"
+		tail -n 1 "$out/bare.http2" >> "$out/bare.h2-$n"
+		drain "h2-$n" webhook news web2 "$messages"
 	done
-	use_in_flight 64
-	bare smtp "smtp://127.0.0.1:$smtp_port/" "$mails" $mail_connections $body
+	use_in_flight 128
+	bare smtp "smtp://127.0.0.1:$smtp_port/" "$mails" $connections $body
 	drain smtp email letter mail "$mails"
+	use_in_flight 4000
+	claim_by_hand
+	drain batches email letter batches "$messages"
 done
+use_in_flight 64
 
-echo
-echo "HTTP: $messages messages of $body bytes, one worker, nginx on loopback; ratio to bare libcurl with $connections connections"
-printf 'bare libcurl: %.0f/s, %.1f us of processor a message\n' "$(median < "$out/bare.http")" "$(median < "$out/bare.http.cpu")"
 # costs NAME TEXT
 costs()
 {
 	printf '%s: %.0f/s; a message: %.1f us of processor in the worker, %.4f commits, %.0f bytes of WAL\n' "$2" \
 		"$(median < "$out/$1")" "$(median < "$out/$1.cpu")" "$(median < "$out/$1.commits")" "$(median < "$out/$1.wal")"
 }
+# reference NAME TEXT
+reference()
+{
+	printf 'bare libcurl, %s: %.0f/s, %.1f us of processor a message\n' "$2" \
+		"$(median < "$out/bare.$1")" "$(median < "$out/bare.$1.cpu")"
+}
+echo
+echo "HTTP: $messages messages of $body bytes, one worker, nginx on loopback, load $(cut -d ' ' -f 1 /proc/loadavg)"
+reference http "$connections connections"
+reference http2 "$streams streams of HTTP/2 with TLS"
 for n in $in_flight; do
 	costs "$n" "mktg.max_in_flight $n"
-	figure "one worker, mktg.max_in_flight $n" "$(ratio "$out/$n" "$out/bare.$n")" ">=0.25"
+	figure "one worker, mktg.max_in_flight $n" "$(ratio "$out/$n" "$out/bare.$n")" ">=0.5"
+	figure "processor time in us" "$(median < "$out/$n.cpu")" "<=60"
+	costs "h2-$n" "HTTP/2, mktg.max_in_flight $n"
+	figure "one worker over HTTP/2, mktg.max_in_flight $n" "$(ratio "$out/h2-$n" "$out/bare.h2-$n")" ">=0.5"
 done
 
 echo
-echo "SMTP: $mails mails, one worker, $mail_connections connections, smtp-sink on loopback; ratio to bare libcurl with as many"
-printf 'bare libcurl: %.0f/s, %.1f us of processor a mail\n' "$(median < "$out/bare.smtp")" "$(median < "$out/bare.smtp.cpu")"
+echo "SMTP: $mails mails of two texts, one worker, 64 connections, smtp-sink on loopback; ratio to bare libcurl"
+reference smtp "$connections connections"
 costs smtp "one worker"
-figure "one worker" "$(ratio "$out/smtp" "$out/bare.smtp")" ">=0.4"
+figure "one worker" "$(ratio "$out/smtp" "$out/bare.smtp")" ">=0.6"
+
+echo
+echo "SendGrid: $messages mails in requests of $batch, nginx on loopback; ratio to claim, update and delete by hand"
+printf 'by hand: %.0f/s\n' "$(median < "$out/by_hand")"
+costs batches "one worker"
+figure "one worker" "$(ratio "$out/batches" "$out/by_hand")" ">=0.4"
 
 # ---- latency ----
 
