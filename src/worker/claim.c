@@ -127,6 +127,28 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 	rotate_equals(claim, rotation);
 }
 
+void
+mktg_claim_lanes_again(MktgClaim *claim, uint32 rotation)
+{
+	claim->now = mktg_now();
+	claim->rows = claim->handled = 0;
+	for (int i = 0; i < claim->nlanes; i++)
+	{
+		MktgLane   *lane = &claim->lanes[i];
+
+		lane->room = INT_MAX;
+		lane->found = 0;
+		lane->left = false;
+		for (int j = 0; j < claim->ncursors; j++)
+			if (claim->cursors[j].tenant_id == lane->tenant_id && claim->cursors[j].campaign_id == lane->campaign_id)
+			{
+				lane->after_due = claim->cursors[j].due;
+				lane->after_contact = claim->cursors[j].contact_id;
+			}
+	}
+	rotate_equals(claim, rotation);
+}
+
 bool
 mktg_claim_suspects_wait(const MktgClaim *claim)
 {
@@ -202,6 +224,7 @@ static void
 rotate_equals(MktgClaim *claim, uint32 rotation)
 {
 	MktgLane   *turned = palloc(sizeof(MktgLane) * (claim->nlanes + 1));
+	MktgLane   *lanes = claim->lanes;
 
 	for (int first = 0; first < claim->nlanes;)
 	{
@@ -211,10 +234,11 @@ rotate_equals(MktgClaim *claim, uint32 rotation)
 			   claim->lanes[first + n].priority == claim->lanes[first].priority)
 			n++;
 		for (int i = 0; i < n; i++)
-			turned[first + i] = claim->lanes[first + (i + rotation) % n];
+			turned[first + i] = lanes[first + (i + rotation) % n];
 		first += n;
 	}
 	claim->lanes = turned;
+	pfree(lanes);
 }
 
 /* ---- caps ---- */

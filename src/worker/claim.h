@@ -125,6 +125,9 @@ enum
 /* Finds the lanes; room is INT_MAX. */
 extern void mktg_claim_lanes(MktgClaim *claim, uint32 rotation);
 
+/* The same lanes once more, as of now: what has become of their campaigns the claim of rows sees. */
+extern void mktg_claim_lanes_again(MktgClaim *claim, uint32 rotation);
+
 /* Do rows that a worker died with wait in lanes that have room? */
 extern bool mktg_claim_suspects_wait(const MktgClaim *claim);
 

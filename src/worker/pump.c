@@ -31,6 +31,7 @@
 
 #define MESSAGE_LIMIT	(1024 * 1024)
 #define LONG_LANE		16		/* rows of one claim that make a lane worth a cursor */
+#define LANES_MS		50
 #define CURSOR_MS		5000	/* longest wait of a row that came late, behind the cursor */
 #define LATE_US			(INT64CONST(10) * USECS_PER_SEC)	/* how late, usually: its transaction took as long */
 #define ANEW_MS			30000	/* longest wait of one that came later than that */
@@ -47,6 +48,7 @@ typedef enum Turn
 	TURN_OTHERS
 } Turn;
 
+static void find_lanes(Pump *pump);
 static Turn whose_turn(Pump *pump);
 static void set_cursors_back(Pump *pump, bool all);
 static void forget_cursors(Pump *pump);
@@ -77,6 +79,7 @@ mktg_pump_create(int worker)
 			pump->slots[i].data.limit = MESSAGE_LIMIT;
 	dlist_init(&pump->finished);
 	pump->claim_context = AllocSetContextCreate(TopMemoryContext, "mktg claim", ALLOCSET_DEFAULT_SIZES);
+	pump->lanes_context = AllocSetContextCreate(TopMemoryContext, "mktg lanes", ALLOCSET_DEFAULT_SIZES);
 	mktg_ways_init(pump);
 	return pump;
 }
@@ -112,7 +115,7 @@ mktg_pump_claim(Pump *pump)
 	searched_anew = pump->anew;
 	pump->claim.cursors = pump->cursors;
 	pump->claim.ncursors = pump->ncursors;
-	mktg_claim_lanes(&pump->claim, pump->cycle++);
+	find_lanes(pump);
 	mktg_limit_lanes(pump);
 	pump->nclaimed = 0;
 	pump->more = false;
@@ -155,6 +158,25 @@ mktg_pump_claim(Pump *pump)
 	MemoryContextSwitchTo(previous);
 }
 
+/* In a busy queue finding the lanes would cost as much as a part of the rows. */
+static void
+find_lanes(Pump *pump)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext previous = MemoryContextSwitchTo(pump->lanes_context);
+
+	pump->lanes_kept = pump->more && now < pump->lanes_until && pump->alone_until == 0;
+	if (pump->lanes_kept)
+		mktg_claim_lanes_again(&pump->claim, pump->cycle++);
+	else
+	{
+		MemoryContextReset(pump->lanes_context);
+		mktg_claim_lanes(&pump->claim, pump->cycle++);
+		pump->lanes_until = TimestampTzPlusMilliseconds(now, LANES_MS);
+	}
+	MemoryContextSwitchTo(previous);
+}
+
 static Turn
 whose_turn(Pump *pump)
 {
@@ -162,7 +184,7 @@ whose_turn(Pump *pump)
 
 	if (pump->suspect != NULL)
 		return now < pump->alone_until ? TURN_NOBODY : TURN_OTHERS;
-	if (!mktg_claim_suspects_wait(&pump->claim))
+	if (pump->lanes_kept || !mktg_claim_suspects_wait(&pump->claim))
 	{
 		pump->alone_until = 0;
 		return TURN_OTHERS;

@@ -117,6 +117,9 @@ typedef struct Pump
 	dlist_head	finished;
 	TimestampTz first_finished; /* real time */
 	MemoryContext claim_context;	/* one claim's rows */
+	MemoryContext lanes_context;	/* its lanes */
+	bool		lanes_kept;		/* those of the claim before */
+	TimestampTz lanes_until;	/* real time: so long a busy queue's may be used again */
 	MktgClaim	claim;
 	uint32		cycle;
 	bool		more;			/* the last claim was full */
