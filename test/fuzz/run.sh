@@ -15,7 +15,7 @@ build=${BUILD_DIR:-tmp/fuzz}
 mkdir -p "$build"
 
 # without -fwrapv, so that UBSan sees overflow
-flags="-std=gnu11 -g -O1 -Wall -Wextra -Wno-unused-parameter -Werror -Isrc -Itest/fuzz
+flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wno-unused-parameter -Werror -Isrc -Itest/fuzz
 	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
 
 echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n);
@@ -34,7 +34,10 @@ fi
 failed=0
 number=0
 for name in "$@"; do
-	$cc $flags "test/fuzz/$name.c" src/core/*.c -ljson-c -lcrypto -o "$build/$name"
+	# replies are the drivers' to read; options.c alone there knows PostgreSQL
+	drivers=
+	[ "$name" != reply ] || drivers="$(find src/provider -name '*.c' ! -name options.c) -lcurl -lpthread"
+	$cc $flags "test/fuzz/$name.c" src/core/*.c $drivers -ljson-c -lcrypto -o "$build/$name"
 	mkdir -p "$build/corpus/$name"
 	limit="-max_total_time=$seconds"
 	[ "$seconds" -gt 0 ] || limit="-runs=0"

@@ -2,7 +2,7 @@
 -- Providers as foreign servers: options, credentials, senders.
 \i test/setup.sql
 BEGIN;
-SELECT plan(89);
+SELECT plan(98);
 
 -- ---- options of servers ----
 
@@ -57,6 +57,21 @@ SELECT is(pg_temp.hint($$ALTER SERVER box OPTIONS (ADD x 'y')$$),
           'Valid options in this context are: driver, bounced_rate, delivered_rate, doubt_rate, failed_rate, read_rate, retry_rate, seed',
           'the options of sandbox');
 SELECT matches(pg_temp.hint(pg_temp.server($$driver 'x'$$)), '^Drivers are: sandbox, webhook, smtp(, [a-z_]+)*[.]$', 'the drivers');
+SELECT is(pg_temp.hint(pg_temp.server($$driver 'sendgrid', region 'eu'$$)),
+          'Valid options in this context are: driver, credential_file, asm_group_id, asm_groups_to_display, base_url, categories, click_tracking, ip_pool_name, open_tracking, sandbox_mode, subscription_tracking, ca_file, connect_timeout_ms, max_connections, proxy, timeout_ms',
+          'the options of sendgrid');
+SELECT is(pg_temp.hint(pg_temp.server($$driver 'mailgun', domain 'x', region 'eu'$$)),
+          'Valid options in this context are: driver, credential_file, base_url, domain, require_tls, tags, testmode, tracking, tracking_clicks, tracking_opens, ca_file, connect_timeout_ms, max_connections, proxy, timeout_ms',
+          'the options of mailgun');
+SELECT is(pg_temp.hint(pg_temp.server($$driver 'twilio', account_sid 'AC0123456789abcdef0123456789abcdef', region 'eu'$$)),
+          'Valid options in this context are: driver, credential_file, account_sid, base_url, max_segments, smart_encoded, status_callback, validity_period, ca_file, connect_timeout_ms, max_connections, proxy, timeout_ms',
+          'the options of twilio');
+SELECT throws_ok(pg_temp.server($$driver 'sendgrid', asm_groups_to_display '1'$$), 'MK041', 'option "asm_groups_to_display" needs "asm_group_id" beside it', 'options of sendgrid that do not go together');
+SELECT throws_ok(pg_temp.server($$driver 'mailgun', domain 'x', tracking 'false', tracking_opens 'true'$$), 'MK041', 'option "tracking" is false, and "tracking_opens" is not', 'options of mailgun that do not');
+SELECT throws_ok(pg_temp.server($$driver 'mailgun'$$), 'MK041', 'option "domain" is missing', 'mailgun without a domain');
+SELECT throws_ok(pg_temp.server($$driver 'twilio'$$), 'MK041', 'option "account_sid" is missing', 'twilio without an account');
+SELECT throws_ok(pg_temp.server($$driver 'twilio', account_sid 'AC0123456789abcdef0123456789abcdef', auth_token 'x'$$), 'MK040', 'credential "auth_token" must not be an option of the server', 'a token among the options');
+SELECT throws_ok(pg_temp.server($$driver 'sendgrid', base_url 'http://api.sendgrid.com'$$), 'MK041', NULL, 'a key that would go over the network in plain text');
 SELECT is(pg_temp.hint(pg_temp.server($$driver 'smtp', host 'h', user 'x'$$)),
           'Put it into the file that option "credential_file" names, or call mktg.set_credential().', 'where a secret belongs');
 
