@@ -324,17 +324,16 @@ audience_build(MktgRequest *request)
 
 /* Rows that Meta can make nothing of are not told apart; how many there were is kept with its id. */
 static void
-note_session(const MktgRequest *request, json_object *reply, int64_t received, MktgOutcome *outcome)
+note_session(json_object *reply, int64_t received, MktgOutcome *outcome)
 {
 	int64_t		invalid = mktg_member_number(reply, "num_invalid_entries", 0);
 	json_object *session = NULL;
 	const char *id = "";
 
-	(void) request;
 	if (json_object_object_get_ex(reply, "session_id", &session) && session != NULL)
 		id = json_object_get_string(session);
 	if (invalid > 0)
-		snprintf(outcome->provider_id, sizeof(outcome->provider_id), "%.40s (%lld of %lld entries invalid)",
+		snprintf(outcome->provider_id, sizeof(outcome->provider_id), "%.40s;invalid=%lld/%lld",
 				 id, (long long) invalid, (long long) received);
 	else
 		snprintf(outcome->provider_id, sizeof(outcome->provider_id), "%.40s", id);
@@ -355,7 +354,7 @@ audience_classify(MktgRequest *request)
 			sent += request->deliveries[i]->outcome.kind == MKTG_OUTCOME_NONE;
 		received = mktg_member_number(reply, "num_received", -1);
 		if (received == sent)
-			note_session(request, reply, received, &outcome);
+			note_session(reply, received, &outcome);
 		else
 			mktg_outcome_set(&outcome, MKTG_OUTCOME_RETRY, "HTTP %ld, but %lld of %d entries were received",
 							 request->status, (long long) (received < 0 ? 0 : received), sent);

@@ -9,7 +9,7 @@
  *		-n COUNT		messages (1); the number takes the place of "%" in ids and addresses
  *		-c COUNT		requests open at once (max_connections)
  *		-i ID  -a ADDRESS  -f FROM  -N FROM_NAME  -R REPLY_TO
- *		-s SUBJECT  -t TEXT  -H HTML  -d DATA
+ *		-s SUBJECT  -t TEXT  -H HTML  -d DATA  -C CONTACT
 		-A ATTEMPT
 		-p				the number takes the place of "%" in subject, texts and data too
  *		-r				on_doubt is retry; hold otherwise
@@ -163,7 +163,7 @@ read_options(int argc, char **argv)
 {
 	int			option;
 
-	while ((option = getopt(argc, argv, "n:c:i:a:f:N:R:s:t:H:d:A:rbp")) != -1)
+	while ((option = getopt(argc, argv, "n:c:i:a:f:N:R:s:t:H:d:C:A:rbp")) != -1)
 		switch (option)
 		{
 			case 'n': n_messages = atoi(optarg); break;
@@ -177,6 +177,7 @@ read_options(int argc, char **argv)
 			case 't': model.body = optarg; model.body_length = strlen(optarg); break;
 			case 'H': model.html = optarg; model.html_length = strlen(optarg); break;
 			case 'd': model.data = optarg; model.data_length = strlen(optarg); break;
+			case 'C': model.contact = optarg; model.contact_length = strlen(optarg); break;
 			case 'A': model.attempt = atoi(optarg); break;
 			case 'r': model.hold = false; break;
 			case 'p': personal = true; break;
