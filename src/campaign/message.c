@@ -130,9 +130,11 @@ mktg_apply_reports(const MktgColumns *reports)
 		"  FROM r WHERE m.tenant_id = r.tenant_id AND m.campaign_id = r.campaign_id"
 		"   AND m.contact_id = r.contact_id AND m.ref = r.ref AND " MKTG_SQL_MOVES("m.status", "r.status")
 		"  RETURNING m.tenant_id, m.campaign_id, m.contact_id, m.ref),"
-		" gone AS (DELETE FROM mktg.outbox o USING moved v WHERE o.tenant_id = v.tenant_id"
-		/* not "lease IS NULL", which would offer the index of all that waits */
-		"   AND o.campaign_id = v.campaign_id AND o.contact_id = v.contact_id AND o.ref = v.ref AND o.worker IS NULL)"
+		/* by key, then by place: see record.c; not "lease IS NULL", which would offer the index of all that waits */
+		" waiting AS MATERIALIZED (SELECT q.tid FROM moved v CROSS JOIN LATERAL (SELECT o.ctid AS tid FROM mktg.outbox o"
+		"   WHERE o.tenant_id = v.tenant_id AND o.campaign_id = v.campaign_id AND o.contact_id = v.contact_id"
+		"    AND o.ref = v.ref AND o.worker IS NULL LIMIT 1) q),"
+		" gone AS (DELETE FROM mktg.outbox o USING waiting w WHERE o.ctid = w.tid AND o.worker IS NULL)"
 		" SELECT count(*) FROM moved",
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
 
