@@ -52,7 +52,8 @@ sub start_double
 sub answer_to
 {
 	my ($path, $body) = @_;
-	return (200, { access_token => 'ya29.x', expires_in => 3599 }) if $path eq '/token';
+	return -e "$log.refuse" ? (400, { error => 'invalid_grant', error_description => 'Invalid JWT Signature.' })
+	  : (200, { access_token => 'ya29.x', expires_in => 3599 }) if $path eq '/token';
 	my $message = $json->decode($body);
 	if ($path =~ /messages:send$/)
 	{
@@ -181,7 +182,7 @@ is($node->safe_psql('postgres', "SELECT failure_reason FROM mktg.message WHERE c
 my $pem = do { local $/; open my $in, '-|', 'openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 2>/dev/null' or die; <$in> };
 SKIP:
 {
-	skip 'openssl is not installed', 9 unless $pem;
+	skip 'openssl is not installed', 13 unless $pem;
 	$node->safe_psql('postgres', <<"SQL");
 CREATE SERVER push FOREIGN DATA WRAPPER mktg_provider
 	OPTIONS (driver 'fcm', project_id 'demo', base_url '$url', token_uri '$url/token');
@@ -194,7 +195,19 @@ INSERT INTO mktg.consent (contact_id, channel, source) SELECT contact_id, 'push'
 SQL
 	my $push = add_campaign($node, name => 'push', channel => 'push', sender => 'app', subject => 'Hi {{name}}');
 	set_data($push, '{"data": {"screen": "sale", "note": "{{note}}"}}');
+
+	# a key that is not good: nothing leaves, and status() says why
+	append_to_file("$log.refuse", '');
 	launch($node, $push);
+	wait_sql($node, 'postgres', "SELECT state = 'resting' FROM mktg.sender_status WHERE name = 'app'");
+	wait_sql($node, 'postgres', "SELECT count(*) = 0 FROM mktg.outbox WHERE lease IS NOT NULL");
+	is(counts($push), 'queued 20', 'without an access token messages wait');
+	is_status($node, 'provider failures in the last hour', qr/app config: \d+ \(no access token: HTTP 400: .*Invalid JWT Signature/, 'and status says why');
+	is(scalar(() = requests('messages:send')), 0, 'nothing was sent');
+	is($node->safe_psql('postgres', "SELECT max(attempt) FROM mktg.outbox WHERE campaign_id = $push"), '0', 'no attempt is burnt');
+	unlink "$log.refuse";
+	truncate $log, 0;
+	$node->safe_psql('postgres', "SELECT mktg.set_credential('push', 'private_key', '$pem')");
 	campaign_is($push, 'completed', '', 'a campaign of notifications');
 	is(counts($push), 'bounced 1, failed 2, sent 17', 'all but three are sent');
 	is($node->safe_psql('postgres', "SELECT failure_reason FROM mktg.message WHERE campaign_id = $push AND contact_id = 4"),
