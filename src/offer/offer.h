@@ -82,8 +82,17 @@ typedef struct MktgPricing
 	int			npriors;
 } MktgPricing;
 
-extern void mktg_pricing_begin(MktgPricing *pricing, int64 contact, bool is_guest, Jsonb *cart,
-							   TimestampTz at, int64 tenant);
+/* A tenant's own, and whether the contact asked about is one of its. */
+typedef struct MktgTenantFacts
+{
+	char	   *time_zone;
+	char	   *currency;
+	bool		has_contact;
+} MktgTenantFacts;
+
+/* A contact of 0 is a guest.  "facts" are those mktg_find_offer() has read, or NULL. */
+extern void mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz at, int64 tenant,
+							   const MktgTenantFacts *facts);
 
 /* Argument n, which must not be NULL; outside SPI too. */
 extern Jsonb *mktg_cart_argument(FunctionCallInfo fcinfo, int n);
@@ -99,8 +108,10 @@ extern bool mktg_feed_json(Jsonb *json, MktgTakeEvent take, void *reader);
 extern const char *mktg_read_scope(Jsonb *json, const MktgSurroundings *surroundings, MktgScope *scope);
 extern MktgSurroundings mktg_surroundings(pg_tz *zone);
 
-/* Offers by codes, one for each, offer_id 0 where there is none; and those without a code. */
-extern void mktg_find_offer(int64 tenant, const char *code, MktgOffer *offer);
+/* The offer a code is of, offer_id 0 if there is none. */
+extern void mktg_find_offer(int64 tenant, const char *code, int64 contact, MktgOffer *offer, MktgTenantFacts *facts);
+
+/* The same for several codes, in their order; behind them offers without a code. */
 extern MktgOffer *mktg_find_offers(int64 tenant, ArrayType *codes, TimestampTz at, int *n);
 
 /* The same by id: refuses one that is not there. */

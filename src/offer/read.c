@@ -154,21 +154,25 @@ mktg_tenant_zone(int64 tenant, char **currency)
 }
 
 void
-mktg_pricing_begin(MktgPricing *pricing, int64 contact, bool is_guest, Jsonb *cart, TimestampTz at, int64 tenant)
+mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz at, int64 tenant, const MktgTenantFacts *facts)
 {
 	MktgCartReader reader;
 	char	   *currency;
 
 	memset(pricing, 0, sizeof(*pricing));
 	pricing->tenant_id = tenant;
+	pricing->contact_id = contact;
 	pricing->at = at;
-	pricing->zone = mktg_tenant_zone(tenant, &currency);
-	pricing->tenant_currency = currency;
-	if (!is_guest)
+	if (facts != NULL)
 	{
-		mktg_require_contact(contact, tenant);
-		pricing->contact_id = contact;
+		pricing->zone = mktg_find_zone(facts->time_zone);
+		currency = facts->currency;
 	}
+	else
+		pricing->zone = mktg_tenant_zone(tenant, &currency);
+	pricing->tenant_currency = currency;
+	if (contact != 0 && (facts == NULL || !facts->has_contact))
+		mktg_require_contact(contact, tenant);
 	pricing->moment = (MktgMoment) {at, mktg_day_at(at, pricing->zone)};
 	pricing->surroundings = mktg_surroundings(pricing->zone);
 
@@ -253,8 +257,8 @@ mktg_read_priors(MktgPricing *pricing, const char *purchase, int64 offer)
 	" coalesce(o.usage_limit, -1), coalesce(o.budget, -1), coalesce(o.minimum_amount, -1), o.per_contact_limit," \
 	" o.per_contact_period, o.scope, o.stackable, o.combine_with, o.priority, o.disabled_at IS NOT NULL"
 
-#define OFFER_BY_CODE(codes) \
-	OFFER_COLUMNS ", c.code, k.code IS NOT NULL, k.contact_id, k.redemption_id" \
+#define OFFER_BY_CODE(more, codes) \
+	OFFER_COLUMNS ", c.code, k.code IS NOT NULL, k.contact_id, k.redemption_id" more \
 	"  FROM " codes \
 	"  LEFT JOIN mktg.promo_code k ON k.tenant_id = $1 AND k.code = c.code" \
 	"  LEFT JOIN mktg.offer s ON s.tenant_id = $1 AND s.code = c.code" \
@@ -311,18 +315,26 @@ read_offer(uint64 row, int64 tenant, MktgOffer *offer)
 }
 
 void
-mktg_find_offer(int64 tenant, const char *code, MktgOffer *offer)
+mktg_find_offer(int64 tenant, const char *code, int64 contact, MktgOffer *offer, MktgTenantFacts *facts)
 {
-	static MktgQuery query = MKTG_QUERY(OFFER_BY_CODE("(SELECT $2 AS code) c"), INT8OID, TEXTOID);
+	/* one statement for all that every checkout asks about */
+	static MktgQuery query = MKTG_QUERY(OFFER_BY_CODE(", c.time_zone, c.currency,"
+													  " EXISTS (SELECT FROM mktg.contact p WHERE p.tenant_id = $1 AND p.contact_id = $3)",
+													  "(SELECT $2 AS code, t.time_zone, t.currency FROM mktg.tenant t WHERE t.tenant_id = $1) c"),
+										INT8OID, TEXTOID, INT8OID);
 
-	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(code));
+	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(code), MKTG_INT64(contact)) == 0)
+		mktg_require_tenant(tenant);
 	read_offer(0, tenant, offer);
+	facts->time_zone = mktg_text_at(0, 23);
+	facts->currency = mktg_text_at(0, 24);
+	facts->has_contact = mktg_bool_at(0, 25);
 }
 
 MktgOffer *
 mktg_find_offers(int64 tenant, ArrayType *codes, TimestampTz at, int *n)
 {
-	static MktgQuery by_code = MKTG_QUERY(OFFER_BY_CODE("unnest($2) WITH ORDINALITY c (code, place)") " ORDER BY c.place",
+	static MktgQuery by_code = MKTG_QUERY(OFFER_BY_CODE("", "unnest($2) WITH ORDINALITY c (code, place)") " ORDER BY c.place",
 										  INT8OID, TEXTARRAYOID);
 	static MktgQuery automatic = MKTG_QUERY(OFFER_COLUMNS ", NULL::text, false, NULL::bigint, NULL::bigint FROM mktg.offer o"
 											" WHERE o.tenant_id = $1 AND o.code IS NULL AND o.codes_made = 0 AND o.disabled_at IS NULL"

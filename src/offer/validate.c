@@ -57,13 +57,14 @@ no_lines(void)
 Datum
 mktg_validate_promo(PG_FUNCTION_ARGS)
 {
-	bool		is_guest = PG_ARGISNULL(1);
+	int64		contact = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 	TimestampTz at = PG_ARGISNULL(3) ? mktg_now() : PG_GETARG_TIMESTAMPTZ(3);
 	int64		tenant = mktg_int64_argument(fcinfo, 4, "tenant");
 	text	   *typed = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	Jsonb	   *cart = mktg_cart_argument(fcinfo, 2);
 	char		code[MKTG_CODE_MAX + 1];
 	MktgPricing pricing;
+	MktgTenantFacts facts;
 	MktgOffer	offer;
 	MktgLeft	left;
 	MktgVerdict verdict;
@@ -77,8 +78,8 @@ mktg_validate_promo(PG_FUNCTION_ARGS)
 		PG_RETURN_DATUM(result);
 	}
 	mktg_begin();
-	mktg_pricing_begin(&pricing, is_guest ? 0 : PG_GETARG_INT64(1), is_guest, cart, at, tenant);
-	mktg_find_offer(tenant, code, &offer);
+	mktg_find_offer(tenant, code, contact, &offer, &facts);
+	mktg_pricing_begin(&pricing, contact, cart, at, tenant, &facts);
 	mktg_read_left(&pricing, &offer, 1, &left);
 	if (pricing.cart.purchase.text != NULL && pricing.problem == NULL)
 		mktg_read_priors(&pricing, pnstrdup(pricing.cart.purchase.text, pricing.cart.purchase.length), offer.offer_id);
