@@ -63,3 +63,7 @@ CREATE FUNCTION mktg.reverse_redemption(redemption bigint, amount bigint DEFAULT
     LANGUAGE C SET search_path = pg_catalog, mktg, pg_temp
     AS 'MODULE_PATHNAME', 'mktg_reverse_redemption';
 COMMENT ON FUNCTION mktg.reverse_redemption(bigint, bigint, text, timestamptz, bigint) IS 'takes a discount back when the purchase is refunded, all that is left or an amount; returns what is left of it';
+
+CREATE FUNCTION mktg._offer_changed() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'mktg_offer_changed';
+COMMENT ON FUNCTION mktg._offer_changed() IS 'trigger: tells sessions to forget what they know of offers, codes and tenants';

@@ -124,3 +124,11 @@ CREATE OR REPLACE TRIGGER rfm_score_mark_delete AFTER DELETE ON mktg.rfm_score
     FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
 CREATE OR REPLACE TRIGGER rfm_score_mark_truncate AFTER TRUNCATE ON mktg.rfm_score
     FOR EACH STATEMENT EXECUTE FUNCTION mktg._mark_contacts('rfm', 'contact_id', 'contact_id', '0');
+
+-- Sessions remember offers, the forms of their codes and the zones of their tenants.
+CREATE OR REPLACE TRIGGER offer_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON mktg.offer
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._offer_changed();
+CREATE OR REPLACE TRIGGER code_series_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON mktg.code_series
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._offer_changed();
+CREATE OR REPLACE TRIGGER tenant_changed AFTER UPDATE OR DELETE OR TRUNCATE ON mktg.tenant
+    FOR EACH STATEMENT EXECUTE FUNCTION mktg._offer_changed();

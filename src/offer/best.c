@@ -211,7 +211,7 @@ mktg_best_offers(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	mktg_begin();
-	mktg_pricing_begin(&pricing, PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), cart, at, tenant, NULL);
+	mktg_pricing_begin(&pricing, PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), cart, at, tenant);
 	if (pricing.problem == NULL && pricing.cart.purchase.text != NULL)
 		mktg_read_priors(&pricing, pnstrdup(pricing.cart.purchase.text, pricing.cart.purchase.length), 0);
 	applied = mktg_apply_best(&pricing, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2), &n);

@@ -410,7 +410,6 @@ mktg_generate_codes(PG_FUNCTION_ARGS)
 		written += assigned ? write_assigned(&series, bodies, n, contacts + written) : write_codes(&series, bodies, n);
 		pfree(bodies);
 	}
-	mktg_series_changed();
 	mktg_end();
 	PG_RETURN_INT64(written);
 }

@@ -16,6 +16,7 @@
 
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "base/base.h"
 #include "offer/offer.h"
@@ -203,12 +204,29 @@ choose(const MktgPricing *pricing, const MktgOffer *offer, const MktgLeft *left,
 	return left->budget < verdict->discount ? MKTG_REASON_BUDGET : MKTG_REASON_OK;
 }
 
+/* For a code that does not exist: something to hold against the cart, as most offers have. */
+static Jsonb *
+decoy_scope(void)
+{
+	static Jsonb *decoy = NULL;
+
+	if (decoy == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+
+		decoy = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{\"items\": [\"a\", \"b\"], \"cities\": [\"a\"], \"routes\": [\"a\"],"
+																			 " \"channels\": [\"a\"], \"travel_window\": {\"start\": \"2000-01-01\"}}")));
+		MemoryContextSwitchTo(caller);
+	}
+	return decoy;
+}
+
 void
 mktg_judge(MktgPricing *pricing, MktgOffer *offer, const MktgLeft *left, MktgVerdict *verdict)
 {
 	int			n = pricing->cart.nlines;
-	MktgScope	scope = {0};
-	MktgScopeAnswer answer = MKTG_SCOPE_MISSES;
+	MktgScope	scope;
+	MktgScopeAnswer answer;
 	const char *problem;
 	bool		in_segment;
 	bool		is_first;
@@ -222,17 +240,14 @@ mktg_judge(MktgPricing *pricing, MktgOffer *offer, const MktgLeft *left, MktgVer
 	verdict->eligible = palloc0(n * sizeof(bool));
 	verdict->parts = palloc0(n * sizeof(int64));
 	verdict->period = mktg_offer_period(offer->per_contact_period, pricing->moment.day);
-	if (offer->scope != NULL)
-	{
-		problem = mktg_read_scope(offer->scope, &pricing->surroundings, &scope);
-		if (problem != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_MKTG_INVALID_VALUE),
-					 errmsg("promo " INT64_FORMAT " has an invalid scope", offer->offer_id),
-					 errdetail("%s.", problem),
-					 errhint("mktg.update_promo() gives it another.")));
-		answer = mktg_scope_match(&scope, &pricing->cart, pricing->moment, verdict->eligible);
-	}
+	problem = mktg_read_scope(offer->offer_id == 0 ? decoy_scope() : offer->scope, &pricing->surroundings, &scope);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_MKTG_INVALID_VALUE),
+				 errmsg("promo " INT64_FORMAT " has an invalid scope", offer->offer_id),
+				 errdetail("%s.", problem),
+				 errhint("mktg.update_promo() gives it another.")));
+	answer = mktg_scope_match(&scope, &pricing->cart, pricing->moment, verdict->eligible);
 	for (int i = 0; i < n; i++)
 		if (verdict->eligible[i])
 			verdict->eligible_subtotal += pricing->cart.lines[i].amount;

@@ -288,7 +288,6 @@ mktg_create_promo(PG_FUNCTION_ARGS)
 	mktg_run(&query, args);
 	offer = mktg_int64_at(0, 1);
 	mktg_share_slots(tenant, offer, 0, number_of(&definition, USAGE_LIMIT, -1), number_of(&definition, BUDGET, -1));
-	mktg_series_changed();
 	mktg_end();
 	PG_RETURN_INT64(offer);
 }
@@ -446,7 +445,6 @@ mktg_update_promo(PG_FUNCTION_ARGS)
 	args[NCOLUMNS + 2] = MKTG_INT64(revision + 1);
 	mktg_run(&query, args);
 	mktg_share_slots(tenant, promo, revision + 1, uses, budget);
-	mktg_series_changed();
 	mktg_end();
 	PG_RETURN_VOID();
 }

@@ -82,17 +82,8 @@ typedef struct MktgPricing
 	int			npriors;
 } MktgPricing;
 
-/* A tenant's own, and whether the contact asked about is one of its. */
-typedef struct MktgTenantFacts
-{
-	char	   *time_zone;
-	char	   *currency;
-	bool		has_contact;
-} MktgTenantFacts;
-
-/* A contact of 0 is a guest.  "facts" are those mktg_find_offer() has read, or NULL. */
-extern void mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz at, int64 tenant,
-							   const MktgTenantFacts *facts);
+/* A contact of 0 is a guest. */
+extern void mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz at, int64 tenant);
 
 /* Argument n, which must not be NULL; outside SPI too. */
 extern Jsonb *mktg_cart_argument(FunctionCallInfo fcinfo, int n);
@@ -109,7 +100,13 @@ extern const char *mktg_read_scope(Jsonb *json, const MktgSurroundings *surround
 extern MktgSurroundings mktg_surroundings(pg_tz *zone);
 
 /* The offer a code is of, offer_id 0 if there is none. */
-extern void mktg_find_offer(int64 tenant, const char *code, int64 contact, MktgOffer *offer, MktgTenantFacts *facts);
+extern void mktg_look_up_offer(int64 tenant, const char *code, MktgOffer *offer);
+
+/*
+ * The same, from what the backend remembers if it does; true if it did.  Who may
+ * refuse looks up, too, as the time an answer takes would tell which codes exist.
+ */
+extern bool mktg_recall_offer(int64 tenant, const char *code, MktgOffer *offer);
 
 /* The same for several codes, in their order; behind them offers without a code. */
 extern MktgOffer *mktg_find_offers(int64 tenant, ArrayType *codes, TimestampTz at, int *n);
@@ -237,9 +234,6 @@ extern TimestampTz mktg_over_at(TimestampTz at);
  * forms are.  Outside or inside SPI.
  */
 extern bool mktg_code_plausible(int64 tenant, const char *typed, size_t length, char *out);
-
-/* Forms or codes have changed. */
-extern void mktg_series_changed(void);
 
 /* ---- price.c ---- */
 

@@ -401,7 +401,7 @@ mktg_quote(PG_FUNCTION_ARGS)
 
 	mktg_begin();
 	quote = palloc0(sizeof(Quote));
-	mktg_pricing_begin(&quote->pricing, PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), cart, at, tenant, NULL);
+	mktg_pricing_begin(&quote->pricing, PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0), cart, at, tenant);
 	if (quote->pricing.problem != NULL)
 		refuse("invalid cart", quote->pricing.problem);
 	if (!PG_ARGISNULL(3))

@@ -12,10 +12,11 @@
 
 #include "utils/array.h"
 #include "utils/datetime.h"
+#include "utils/datum.h"
 #include "utils/numeric.h"
 
 #include "base/base.h"
-#include "offer/offer.h"
+#include "offer/cache.h"
 
 /* ---- JSON ---- */
 
@@ -142,19 +143,42 @@ mktg_cart_argument(FunctionCallInfo fcinfo, int n)
 	return PG_GETARG_JSONB_P(n);
 }
 
+typedef struct KnownTenant
+{
+	int64		tenant_id;
+	char	   *time_zone;
+	char	   *currency;
+} KnownTenant;
+
 pg_tz *
 mktg_tenant_zone(int64 tenant, char **currency)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT time_zone, currency FROM mktg.tenant WHERE tenant_id = $1", INT8OID);
+	static MktgQuery query = {
+		.sql = "SELECT time_zone, currency FROM mktg.tenant WHERE tenant_id = $1",
+		.fresh = true, .nargs = 1, .argtypes = {INT8OID}
+	};
+	MemoryContext memory = mktg_cache_memory();
+	KnownTenant *known = hash_search(mktg_cache_table(MKTG_CACHE_TENANTS, sizeof(int64), sizeof(KnownTenant)), &tenant, HASH_FIND, NULL);
 
-	if (mktg_call(&query, MKTG_INT64(tenant)) == 0)
-		mktg_require_tenant(tenant);
-	*currency = mktg_text_at(0, 2);
-	return mktg_find_zone(mktg_text_at(0, 1));
+	if (known == NULL)
+	{
+		char	   *time_zone;
+		char	   *its_currency;
+
+		if (mktg_call(&query, MKTG_INT64(tenant)) == 0)
+			mktg_require_tenant(tenant);
+		time_zone = MemoryContextStrdup(memory, mktg_text_at(0, 1));
+		its_currency = MemoryContextStrdup(memory, mktg_text_at(0, 2));
+		known = hash_search(mktg_cache_table(MKTG_CACHE_TENANTS, sizeof(int64), sizeof(KnownTenant)), &tenant, HASH_ENTER, NULL);
+		known->time_zone = time_zone;
+		known->currency = its_currency;
+	}
+	*currency = pstrdup(known->currency);
+	return mktg_find_zone(known->time_zone);
 }
 
 void
-mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz at, int64 tenant, const MktgTenantFacts *facts)
+mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz at, int64 tenant)
 {
 	MktgCartReader reader;
 	char	   *currency;
@@ -163,15 +187,9 @@ mktg_pricing_begin(MktgPricing *pricing, int64 contact, Jsonb *cart, TimestampTz
 	pricing->tenant_id = tenant;
 	pricing->contact_id = contact;
 	pricing->at = at;
-	if (facts != NULL)
-	{
-		pricing->zone = mktg_find_zone(facts->time_zone);
-		currency = facts->currency;
-	}
-	else
-		pricing->zone = mktg_tenant_zone(tenant, &currency);
+	pricing->zone = mktg_tenant_zone(tenant, &currency);
 	pricing->tenant_currency = currency;
-	if (contact != 0 && (facts == NULL || !facts->has_contact))
+	if (contact != 0)
 		mktg_require_contact(contact, tenant);
 	pricing->moment = (MktgMoment) {at, mktg_day_at(at, pricing->zone)};
 	pricing->surroundings = mktg_surroundings(pricing->zone);
@@ -257,8 +275,8 @@ mktg_read_priors(MktgPricing *pricing, const char *purchase, int64 offer)
 	" coalesce(o.usage_limit, -1), coalesce(o.budget, -1), coalesce(o.minimum_amount, -1), o.per_contact_limit," \
 	" o.per_contact_period, o.scope, o.stackable, o.combine_with, o.priority, o.disabled_at IS NOT NULL"
 
-#define OFFER_BY_CODE(more, codes) \
-	OFFER_COLUMNS ", c.code, k.code IS NOT NULL, k.contact_id, k.redemption_id" more \
+#define OFFER_BY_CODE(codes) \
+	OFFER_COLUMNS ", c.code, k.code IS NOT NULL, k.contact_id, k.redemption_id" \
 	"  FROM " codes \
 	"  LEFT JOIN mktg.promo_code k ON k.tenant_id = $1 AND k.code = c.code" \
 	"  LEFT JOIN mktg.offer s ON s.tenant_id = $1 AND s.code = c.code" \
@@ -314,27 +332,87 @@ read_offer(uint64 row, int64 tenant, MktgOffer *offer)
 	offer->taken_by = mktg_int64_at(row, 22);
 }
 
-void
-mktg_find_offer(int64 tenant, const char *code, int64 contact, MktgOffer *offer, MktgTenantFacts *facts)
+/* Of a tenant, by a code that everybody may use. */
+typedef struct OfferKey
 {
-	/* one statement for all that every checkout asks about */
-	static MktgQuery query = MKTG_QUERY(OFFER_BY_CODE(", c.time_zone, c.currency,"
-													  " EXISTS (SELECT FROM mktg.contact p WHERE p.tenant_id = $1 AND p.contact_id = $3)",
-													  "(SELECT $2 AS code, t.time_zone, t.currency FROM mktg.tenant t WHERE t.tenant_id = $1) c"),
-										INT8OID, TEXTOID, INT8OID);
+	int64		tenant_id;
+	char		code[MKTG_CODE_MAX + 8];	/* NUL to the end */
+} OfferKey;
 
-	if (mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(code), MKTG_INT64(contact)) == 0)
-		mktg_require_tenant(tenant);
+typedef struct KnownOffer
+{
+	OfferKey	key;
+	MktgOffer	offer;
+} KnownOffer;
+
+static char *
+copy_string(const char *string)
+{
+	return string == NULL ? NULL : pstrdup(string);
+}
+
+/* With all it points to, into the present memory. */
+static void
+copy_offer(const MktgOffer *from, MktgOffer *to)
+{
+	*to = *from;
+	to->code = copy_string(from->code);
+	to->typed = copy_string(from->typed);
+	to->currency = copy_string(from->currency);
+	to->per_contact_period = copy_string(from->per_contact_period);
+	to->scope = DatumGetJsonbP(datumCopy(JsonbPGetDatum(from->scope), false, -1));
+	to->combine_with = datumCopy(from->combine_with, false, -1);
+}
+
+static void
+remember_offer(const OfferKey *key, const MktgOffer *offer, MemoryContext memory)
+{
+	HTAB	   *offers = mktg_cache_table(MKTG_CACHE_OFFERS, sizeof(OfferKey), sizeof(KnownOffer));
+	MemoryContext caller = MemoryContextSwitchTo(memory);
+	MktgOffer	copy;
+
+	copy_offer(offer, &copy);
+	((KnownOffer *) hash_search(offers, key, HASH_ENTER, NULL))->offer = copy;
+	MemoryContextSwitchTo(caller);
+}
+
+void
+mktg_look_up_offer(int64 tenant, const char *code, MktgOffer *offer)
+{
+	static MktgQuery query = {
+		.sql = OFFER_BY_CODE("(SELECT $2 AS code) c"),
+		.fresh = true, .nargs = 2, .argtypes = {INT8OID, TEXTOID}
+	};
+
+	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(code));
 	read_offer(0, tenant, offer);
-	facts->time_zone = mktg_text_at(0, 23);
-	facts->currency = mktg_text_at(0, 24);
-	facts->has_contact = mktg_bool_at(0, 25);
+}
+
+bool
+mktg_recall_offer(int64 tenant, const char *code, MktgOffer *offer)
+{
+	MemoryContext memory = mktg_cache_memory();
+	OfferKey	key = {.tenant_id = tenant};
+	KnownOffer *known;
+
+	strlcpy(key.code, code, sizeof(key.code));
+	known = hash_search(mktg_cache_table(MKTG_CACHE_OFFERS, sizeof(OfferKey), sizeof(KnownOffer)), &key, HASH_FIND, NULL);
+	if (known != NULL)
+	{
+		copy_offer(&known->offer, offer);
+		return true;
+	}
+	mktg_look_up_offer(tenant, code, offer);
+	/* codes that can be used once are not asked about again, and those that do not exist are without end */
+	if (offer->offer_id != 0 && !offer->is_single)
+		remember_offer(&key, offer, memory);
+	return false;
 }
 
 MktgOffer *
 mktg_find_offers(int64 tenant, ArrayType *codes, TimestampTz at, int *n)
 {
-	static MktgQuery by_code = MKTG_QUERY(OFFER_BY_CODE("", "unnest($2) WITH ORDINALITY c (code, place)") " ORDER BY c.place",
+	static MktgQuery by_code = MKTG_QUERY(OFFER_BY_CODE("unnest($2) WITH ORDINALITY c (code, place)") " ORDER BY c.place",
 										  INT8OID, TEXTARRAYOID);
 	static MktgQuery automatic = MKTG_QUERY(OFFER_COLUMNS ", NULL::text, false, NULL::bigint, NULL::bigint FROM mktg.offer o"
 											" WHERE o.tenant_id = $1 AND o.code IS NULL AND o.codes_made = 0 AND o.disabled_at IS NULL"

@@ -238,25 +238,31 @@ take(const MktgPricing *pricing, MktgOffer *offer, const Request *request, const
 }
 
 static void
-redeem(MktgPricing *pricing, MktgOffer *offer, Request *request, Jsonb *cart, Redeemed *redeemed)
+redeem(MktgPricing *pricing, Request *request, Jsonb *cart, Redeemed *redeemed)
 {
+	MktgOffer	offer;
 	MktgVerdict verdict;
+	bool		recalled;
 
 	if (request->purchase != NULL)
 		lock_purchase(pricing->tenant_id, request->purchase);
+	recalled = mktg_recall_offer(pricing->tenant_id, request->code, &offer);
 	request->hash = content_hash(request, pricing, cart);
 	if (request->purchase != NULL)
-		mktg_read_priors(pricing, request->purchase, offer->offer_id);
-	mktg_judge(pricing, offer, NULL, &verdict);
+		mktg_read_priors(pricing, request->purchase, offer.offer_id);
+	mktg_judge(pricing, &offer, NULL, &verdict);
 	if (verdict.reason != MKTG_REASON_OK)
 	{
-		if (find_answer(pricing, offer, request, redeemed))
+		if (find_answer(pricing, &offer, request, redeemed))
 			return;
+		/* no sooner than a code that does not exist */
+		if (recalled)
+			mktg_look_up_offer(pricing->tenant_id, request->code, &offer);
 		refuse(verdict.reason, pricing->problem);
 	}
-	if (insert_redemption(pricing, offer, request, &verdict, redeemed))
-		take(pricing, offer, request, &verdict, redeemed->redemption_id);
-	else if (!find_answer(pricing, offer, request, redeemed))
+	if (insert_redemption(pricing, &offer, request, &verdict, redeemed))
+		take(pricing, &offer, request, &verdict, redeemed->redemption_id);
+	else if (!find_answer(pricing, &offer, request, redeemed))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent update"),
@@ -285,18 +291,16 @@ key_argument(FunctionCallInfo fcinfo, int n, const char *what)
 
 /* Reads what both have in common: code, contact and cart are the first arguments. */
 static void
-begin_request(FunctionCallInfo fcinfo, TimestampTz at, int64 tenant, MktgPricing *pricing, MktgOffer *offer, Request *request)
+begin_request(FunctionCallInfo fcinfo, TimestampTz at, int64 tenant, MktgPricing *pricing, Request *request)
 {
 	text	   *typed = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	Jsonb	   *cart = mktg_cart_argument(fcinfo, 2);
 	int64		contact = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
-	MktgTenantFacts facts;
 
 	if (!mktg_code_plausible(tenant, VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), request->code))
 		refuse(MKTG_REASON_UNKNOWN, NULL);
 	mktg_begin();
-	mktg_find_offer(tenant, request->code, contact, offer, &facts);
-	mktg_pricing_begin(pricing, contact, cart, at, tenant, &facts);
+	mktg_pricing_begin(pricing, contact, cart, at, tenant);
 }
 
 /*
@@ -312,14 +316,13 @@ mktg_reserve_promo(PG_FUNCTION_ARGS)
 	TimestampTz at = PG_ARGISNULL(5) ? mktg_now() : PG_GETARG_TIMESTAMPTZ(5);
 	int64		tenant = mktg_int64_argument(fcinfo, 6, "tenant");
 	MktgPricing pricing;
-	MktgOffer	offer;
 	Request		request = {.key = key_argument(fcinfo, 3, "idempotency_key")};
 	Redeemed	redeemed;
 	Datum		result;
 
 	if (PG_ARGISNULL(4))
 		(void) mktg_text_argument(fcinfo, 4, "ttl");
-	begin_request(fcinfo, at, tenant, &pricing, &offer, &request);
+	begin_request(fcinfo, at, tenant, &pricing, &request);
 	request.expires_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(at),
 																 PG_GETARG_DATUM(4)));
 	if (request.expires_at <= at)
@@ -329,7 +332,7 @@ mktg_reserve_promo(PG_FUNCTION_ARGS)
 				 errhint("For example '15 min'.")));
 	if (pricing.problem == NULL && pricing.cart.purchase.text != NULL)
 		request.purchase = pnstrdup(pricing.cart.purchase.text, pricing.cart.purchase.length);
-	redeem(&pricing, &offer, &request, PG_GETARG_JSONB_P(2), &redeemed);
+	redeem(&pricing, &request, PG_GETARG_JSONB_P(2), &redeemed);
 	result = mktg_keep_row(fcinfo, (MktgArg[])
 						   {
 							   MKTG_INT64(redeemed.redemption_id), MKTG_INT64(redeemed.discount),
@@ -351,13 +354,12 @@ mktg_redeem_promo(PG_FUNCTION_ARGS)
 	TimestampTz at = PG_ARGISNULL(5) ? mktg_now() : PG_GETARG_TIMESTAMPTZ(5);
 	int64		tenant = mktg_int64_argument(fcinfo, 6, "tenant");
 	MktgPricing pricing;
-	MktgOffer	offer;
 	Request		request = {.commits = true, .purchase = key_argument(fcinfo, 3, "purchase"), .key = key_argument(fcinfo, 4, "idempotency_key")};
 	Redeemed	redeemed;
 	MktgSlice	in_cart;
 	Datum		result;
 
-	begin_request(fcinfo, at, tenant, &pricing, &offer, &request);
+	begin_request(fcinfo, at, tenant, &pricing, &request);
 	in_cart = pricing.cart.purchase;
 	if (pricing.problem == NULL && in_cart.text != NULL)
 	{
@@ -369,7 +371,7 @@ mktg_redeem_promo(PG_FUNCTION_ARGS)
 					 errmsg("the cart names another purchase"),
 					 errhint("Give the same one in both places, or in one.")));
 	}
-	redeem(&pricing, &offer, &request, PG_GETARG_JSONB_P(2), &redeemed);
+	redeem(&pricing, &request, PG_GETARG_JSONB_P(2), &redeemed);
 	result = mktg_keep_row(fcinfo, (MktgArg[])
 						   {
 							   MKTG_INT64(redeemed.redemption_id), MKTG_INT64(redeemed.discount)

@@ -6,8 +6,7 @@
  * A backend remembers the forms of a tenant, and the few codes of create_promo()
  * that look like one of them but have no check symbol.  What was typed is then
  * refused without a table: if it has the form of checked codes and no other, a
- * wrong check symbol, and is none of those few.  Whoever makes a form or a code
- * invalidates what is remembered, as changes of tables do.
+ * wrong check symbol, and is none of those few.
  *
  * IDENTIFICATION
  *		src/offer/series.c
@@ -16,14 +15,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
-
 #include "base/base.h"
-#include "offer/offer.h"
+#include "offer/cache.h"
 
 /* more forms than this are not remembered: every code is looked up */
 #define MAX_SERIES	64
@@ -50,48 +43,6 @@ typedef struct Exempt
 {
 	char		code[MKTG_CODE_MAX + 1];
 } Exempt;
-
-static HTAB *tenants = NULL;
-static MemoryContext memory = NULL;
-static Oid	watched = InvalidOid;	/* the table whose changes end what is remembered */
-
-static void
-forget(Datum argument, Oid relation)
-{
-	if (relation == InvalidOid || relation == watched)
-		watched = InvalidOid;
-}
-
-static Oid
-series_table(void)
-{
-	Oid			namespace_oid = get_namespace_oid("mktg", true);
-
-	return OidIsValid(namespace_oid) ? get_relname_relid("code_series", namespace_oid) : InvalidOid;
-}
-
-void
-mktg_series_changed(void)
-{
-	CacheInvalidateRelcacheByRelid(series_table());
-}
-
-static void
-begin_memory(void)
-{
-	static bool registered = false;
-	HASHCTL		control = {.keysize = sizeof(int64), .entrysize = sizeof(TenantSeries)};
-
-	if (!registered)
-		CacheRegisterRelcacheCallback(forget, (Datum) 0);
-	registered = true;
-	if (memory == NULL)
-		memory = AllocSetContextCreate(TopMemoryContext, "mktg code series", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(memory);
-	control.hcxt = memory;
-	tenants = hash_create("mktg code series", 8, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	watched = series_table();
-}
 
 /* Does the code have the form?  The body, if so. */
 static const char *
@@ -127,7 +78,7 @@ is_mistyped(const TenantSeries *of, const char *code)
 }
 
 static void
-load_series(TenantSeries *into, int n)
+load_series(TenantSeries *into, int n, MemoryContext memory)
 {
 	MemoryContext caller = MemoryContextSwitchTo(memory);
 
@@ -143,9 +94,12 @@ load_series(TenantSeries *into, int n)
 }
 
 static void
-load_exempt(TenantSeries *into)
+load_exempt(TenantSeries *into, MemoryContext memory)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT code FROM mktg.offer WHERE tenant_id = $1 AND code IS NOT NULL", INT8OID);
+	static MktgQuery query = {
+		.sql = "SELECT code FROM mktg.offer WHERE tenant_id = $1 AND code IS NOT NULL",
+		.fresh = true, .nargs = 1, .argtypes = {INT8OID}
+	};
 	HASHCTL		control = {.keysize = MKTG_CODE_MAX + 1, .entrysize = sizeof(Exempt), .hcxt = memory};
 	uint64		n = mktg_call(&query, MKTG_INT64(into->tenant_id));
 
@@ -162,25 +116,26 @@ load_exempt(TenantSeries *into)
 }
 
 static TenantSeries *
-load(int64 tenant)
+load(int64 tenant, MemoryContext memory)
 {
-	static MktgQuery query = MKTG_QUERY("SELECT prefix, suffix, length, checksum, ambiguous FROM mktg.code_series"
-										" WHERE tenant_id = $1", INT8OID);
+	static MktgQuery query = {
+		.sql = "SELECT prefix, suffix, length, checksum, ambiguous FROM mktg.code_series WHERE tenant_id = $1",
+		.fresh = true, .nargs = 1, .argtypes = {INT8OID}
+	};
 	TenantSeries loaded = {.tenant_id = tenant};
 	TenantSeries *kept;
 	uint64		n;
 
 	mktg_begin();
-	begin_memory();
 	n = mktg_call(&query, MKTG_INT64(tenant));
 	if (n > 0 && n <= MAX_SERIES)
 	{
-		load_series(&loaded, (int) n);
-		load_exempt(&loaded);
+		load_series(&loaded, (int) n, memory);
+		load_exempt(&loaded, memory);
 	}
 	mktg_end();
 	/* the last step: an error on the way leaves nothing half known */
-	kept = hash_search(tenants, &tenant, HASH_ENTER, NULL);
+	kept = hash_search(mktg_cache_table(MKTG_CACHE_SERIES, sizeof(int64), sizeof(TenantSeries)), &tenant, HASH_ENTER, NULL);
 	*kept = loaded;
 	return kept;
 }
@@ -188,14 +143,15 @@ load(int64 tenant)
 bool
 mktg_code_plausible(int64 tenant, const char *typed, size_t length, char *out)
 {
-	TenantSeries *of = NULL;
+	MemoryContext memory;
+	TenantSeries *of;
 
 	if (!mktg_code_normalize(typed, length, out))
 		return false;
-	if (OidIsValid(watched))
-		of = hash_search(tenants, &tenant, HASH_FIND, NULL);
+	memory = mktg_cache_memory();
+	of = hash_search(mktg_cache_table(MKTG_CACHE_SERIES, sizeof(int64), sizeof(TenantSeries)), &tenant, HASH_FIND, NULL);
 	if (of == NULL)
-		of = load(tenant);
+		of = load(tenant, memory);
 	return of->nseries == 0 || !is_mistyped(of, out) ||
 		hash_search(of->exempt, out, HASH_FIND, NULL) != NULL;
 }

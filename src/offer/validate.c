@@ -64,7 +64,6 @@ mktg_validate_promo(PG_FUNCTION_ARGS)
 	Jsonb	   *cart = mktg_cart_argument(fcinfo, 2);
 	char		code[MKTG_CODE_MAX + 1];
 	MktgPricing pricing;
-	MktgTenantFacts facts;
 	MktgOffer	offer;
 	MktgLeft	left;
 	MktgVerdict verdict;
@@ -78,8 +77,8 @@ mktg_validate_promo(PG_FUNCTION_ARGS)
 		PG_RETURN_DATUM(result);
 	}
 	mktg_begin();
-	mktg_find_offer(tenant, code, contact, &offer, &facts);
-	mktg_pricing_begin(&pricing, contact, cart, at, tenant, &facts);
+	mktg_pricing_begin(&pricing, contact, cart, at, tenant);
+	mktg_look_up_offer(tenant, code, &offer);
 	mktg_read_left(&pricing, &offer, 1, &left);
 	if (pricing.cart.purchase.text != NULL && pricing.problem == NULL)
 		mktg_read_priors(&pricing, pnstrdup(pricing.cart.purchase.text, pricing.cart.purchase.length), offer.offer_id);
