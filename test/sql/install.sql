@@ -349,7 +349,7 @@ GRANT USAGE ON SCHEMA mktg TO mktg_test_keeper;
 GRANT EXECUTE ON FUNCTION mktg.maintain() TO mktg_test_keeper;
 GRANT SELECT, DELETE ON mktg.schema_version, mktg.provider_failure, mktg.sandbox_message TO mktg_test_keeper;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mktg.campaign_stat, mktg.tenant TO mktg_test_keeper;
-GRANT SELECT, DELETE ON mktg.contact_send, mktg.frequency_cap, mktg.delivery_rate, mktg.redemption TO mktg_test_keeper;
+GRANT SELECT, DELETE ON mktg.contact_send, mktg.frequency_cap, mktg.delivery_rate, mktg.redemption, mktg.inbox_message TO mktg_test_keeper;
 SET LOCAL mktg.clock = '2026-03-01 00:00+00';
 SET LOCAL ROLE mktg_test_keeper;
 SELECT mktg.maintain() \g /dev/null
