@@ -118,6 +118,7 @@ GRANT UPDATE (status, sent_at, delivered_at, read_at, failed_at, failure_reason,
               opened_at, clicked_at, converted_at, unsubscribed_at)
     ON mktg.message TO :"app";
 GRANT DELETE ON mktg.outbox TO :"app";
+GRANT INSERT ON mktg.complaint TO :"app";
 
 -- messages in the application itself
 GRANT EXECUTE ON FUNCTION

@@ -184,8 +184,6 @@ mktg_record_status(PG_FUNCTION_ARGS)
 	else
 		refuse_unknown_status(status, "Statuses are sent, delivered, read, failed, bounced; "
 							  "events are opened, clicked, converted, unsubscribed, complained.");
-	if (applied && (strcmp(status, "bounced") == 0 || strcmp(status, "complained") == 0))
-		(void) mktg_pause_over_limits();
 	mktg_end();
 	PG_RETURN_BOOL(applied);
 }

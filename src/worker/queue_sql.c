@@ -35,6 +35,7 @@ mktg_claim_sql(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	mktg_begin();
+	(void) mktg_pause_over_limits();
 	mktg_claim_lanes(&claim, 0);
 	if (claim.nlanes > 0)
 		mktg_claim_rows(&claim, PG_ARGISNULL(0) ? 1 : PG_GETARG_INT16(0), most, false);

@@ -3,7 +3,7 @@
 -- examples/grants.sql: what it lets each role do, and what not.
 
 BEGIN;
-SELECT plan(71);
+SELECT plan(72);
 
 CREATE ROLE grants_admin;
 CREATE ROLE grants_app;
@@ -55,6 +55,7 @@ SELECT lives_ok(format('SELECT mktg.send(%s, ''grants'', variables => ''{"a": 1}
 SELECT is(mktg.record_status(:'message', 'delivered'), true, 'app records a status');
 SELECT is(mktg.record_status(:'message', 'opened'), true, 'app records an event');
 SELECT is(mktg.record_status(:'message', 'unsubscribed'), true, 'app records an unsubscription');
+SELECT is(mktg.record_status(:'message', 'complained'), true, 'app records a complaint');
 SELECT campaign_id AS campaign FROM mktg.campaign_list WHERE name = 'grants' \gset
 SELECT is((SELECT total_target FROM mktg.campaign_stats(:campaign)), 2::bigint, 'app reads statistics');
 SELECT lives_ok($$SELECT FROM mktg.campaign_list, mktg.campaign_daily, mktg.send_calendar,
@@ -122,6 +123,8 @@ SELECT throws_ok($$SELECT mktg.arm_delivery()$$, '42501', NULL, 'app may not arm
 
 ---- admin
 
+RESET ROLE;
+DELETE FROM mktg.suppression;
 SET LOCAL ROLE grants_admin;
 SELECT is((SELECT added FROM mktg.add_recipients(
               mktg.create_campaign('Grants', 'email', 'grants', type => 'transactional'), ARRAY[:contact])),
