@@ -34,9 +34,11 @@ fi
 failed=0
 number=0
 for name in "$@"; do
-	# replies are the drivers' to read; options.c alone there knows PostgreSQL
-	drivers=
-	[ "$name" != reply ] || drivers="$(find src/provider -name '*.c' ! -name options.c) -lcurl -lpthread"
+	# replies and data are the drivers' to read; options.c alone there knows PostgreSQL
+	case $name in
+		reply | data) drivers="$(find src/provider -name '*.c' ! -name options.c) -lcurl -lpthread" ;;
+		*) drivers= ;;
+	esac
 	$cc $flags "test/fuzz/$name.c" src/core/*.c $drivers -ljson-c -lcrypto -o "$build/$name"
 	mkdir -p "$build/corpus/$name"
 	limit="-max_total_time=$seconds"
