@@ -74,9 +74,13 @@ mktg_pump_create(int worker)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("could not set up the delivery transport")));
 	pump->slots = MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * PUMP_SLOTS);
-	for (int i = 0; i < PUMP_SLOTS; i++)
+	dlist_init(&pump->free);
+	for (int i = PUMP_SLOTS - 1; i >= 0; i--)
+	{
+		dlist_push_head(&pump->free, &pump->slots[i].node);
 		pump->slots[i].subject.limit = pump->slots[i].html.limit = pump->slots[i].body.limit =
 			pump->slots[i].data.limit = MESSAGE_LIMIT;
+	}
 	dlist_init(&pump->finished);
 	pump->claim_context = AllocSetContextCreate(TopMemoryContext, "mktg claim", ALLOCSET_DEFAULT_SIZES);
 	pump->lanes_context = AllocSetContextCreate(TopMemoryContext, "mktg lanes", ALLOCSET_DEFAULT_SIZES);
@@ -296,20 +300,26 @@ move_cursors(Pump *pump)
 	}
 }
 
+static void
+free_slot(Pump *pump, Slot *slot)
+{
+	slot->state = SLOT_FREE;
+	dlist_push_head(&pump->free, &slot->node);
+	pump->used--;
+}
+
 /* Puts a claimed row into a free slot; its values live as long as the claim. */
 static void
 take_row(Pump *pump, uint64 row)
 {
-	static int	next = 0;
 	HeapTuple	tuple = SPI_tuptable->vals[row];
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 	Datum	   *values = palloc(sizeof(Datum) * MKTG_CLAIMED_COLUMNS);
 	bool	   *nulls = palloc(sizeof(bool) * MKTG_CLAIMED_COLUMNS);
 	Slot	   *slot;
 
-	while (pump->slots[next].state != SLOT_FREE)
-		next = (next + 1) % PUMP_SLOTS;
-	slot = &pump->slots[next];
+	/* the one that was freed last, whose memory is at hand: few are ever used */
+	slot = dlist_container(Slot, node, dlist_pop_head_node(&pump->free));
 
 	heap_deform_tuple(tuple, tupdesc, values, nulls);
 	for (int i = 0; i < MKTG_CLAIMED_COLUMNS; i++)
@@ -341,8 +351,7 @@ mktg_pump_claim_failed(Pump *pump)
 	{
 		if (pump->claimed[i] == pump->suspect)
 			pump->suspect = NULL;
-		pump->claimed[i]->state = SLOT_FREE;
-		pump->used--;
+		free_slot(pump, pump->claimed[i]);
 	}
 	pump->nclaimed = 0;
 }
@@ -685,8 +694,7 @@ mktg_pump_recorded(Pump *pump)
 	{
 		Slot	   *slot = dlist_container(Slot, node, dlist_pop_head_node(&pump->finished));
 
-		slot->state = SLOT_FREE;
-		pump->used--;
+		free_slot(pump, slot);
 	}
 	pump->recorded += pump->nfinished;
 	pump->nfinished = 0;

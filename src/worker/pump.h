@@ -80,7 +80,7 @@ typedef struct Slot
 {
 	MktgDelivery delivery;
 	SlotState	state;
-	dlist_node	node;			/* in finished, in the order of outcomes */
+	dlist_node	node;			/* in free, or in finished, in the order of outcomes */
 	int64		lease;
 	int			max_attempts;
 	ProviderEntry *provider;
@@ -115,6 +115,7 @@ typedef struct Pump
 	int			nfinished;
 	uint64		recorded;		/* outcomes, since it began */
 	dlist_head	finished;
+	dlist_head	free;
 	TimestampTz first_finished; /* real time */
 	MemoryContext claim_context;	/* one claim's rows */
 	MemoryContext lanes_context;	/* its lanes */
