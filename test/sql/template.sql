@@ -1,7 +1,7 @@
 \set ECHO none
 \i test/setup.sql
 BEGIN;
-SELECT plan(63);
+SELECT plan(65);
 
 -- What a statement is refused with: SQLSTATE, message, detail, hint.
 CREATE FUNCTION pg_temp.refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -93,6 +93,13 @@ SELECT is(pg_temp.refusal($$SELECT mktg.create_template('x', 'email', 'Hello', '
 SELECT is(pg_temp.refusal($$SELECT mktg.create_template('x', 'sms', body => U&'\00e9{{#each}}')$$), 'MK023 | syntax error in "body" of a template | At byte 2: sections ({{#name}}, {{^name}}, {{/name}}) are not supported yet. | Names are written {{name}}; see the page on templates.', 'syntax error in the body, counted in bytes');
 
 SELECT is((SELECT count(*) FROM mktg.template WHERE name = 'x'), 0::bigint, 'refused: nothing is written');
+
+-- short messages
+SELECT is(array_agg(m::text ORDER BY n), ARRAY['(GSM-7,0,0,0)', '(GSM-7,160,160,1)', '(GSM-7,161,161,2)', '(GSM-7,80,160,1)', '(UCS-2,13,13,1)', '(UCS-2,72,72,2)'],
+          'what texts take as SMS')
+  FROM unnest(ARRAY['', repeat('a', 160), repeat('a', 161), repeat('[', 80), U&'Don\2019t miss it', repeat(U&'\+01F389', 36)])
+       WITH ORDINALITY AS t (body, n), mktg.measure_sms(body) AS m;
+SELECT is((mktg.measure_sms(NULL)).segments, NULL, 'NULL has no measure');
 
 SELECT * FROM finish();
 ROLLBACK;
