@@ -121,6 +121,13 @@ extern bool mktg_webhook_sign(const unsigned char *key, size_t key_length,
 							  const char *body, size_t body_length,
 							  char out[64]);
 
+/* The same with a key made ready, for one thread at a time; NULL if it could not be had. */
+typedef struct MktgSigner MktgSigner;
+extern MktgSigner *mktg_signer_create(const unsigned char *key, size_t key_length);
+extern void mktg_signer_free(MktgSigner *signer);
+extern bool mktg_signer_sign(MktgSigner *signer, const char *id, int64_t timestamp,
+							 const char *body, size_t body_length, char out[64]);
+
 /* ---- jwt.c: JSON Web Tokens signed with RS256 ---- */
 
 struct evp_pkey_st;

@@ -12,6 +12,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -94,45 +95,78 @@ mktg_webhook_secret(const char *secret, unsigned char key[64])
 	return length;
 }
 
-/*
- * Fetching the algorithm costs a tenth of signing 1 KB; keeping it would be
- * the only state in core/.
- */
-bool
-mktg_webhook_sign(const unsigned char *key, size_t key_length,
-				  const char *id, int64_t timestamp,
-				  const char *body, size_t body_length, char out[64])
+/* A key made ready: fetching the algorithm and taking up a key costs as much as signing 1 KB. */
+struct MktgSigner
 {
-	EVP_MAC    *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *context = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+	EVP_MAC    *mac;
+	EVP_MAC_CTX *context;
+};
+
+MktgSigner *
+mktg_signer_create(const unsigned char *key, size_t key_length)
+{
+	MktgSigner *signer = calloc(1, sizeof(MktgSigner));
 	char		digest_name[] = "SHA256";
 	OSSL_PARAM	params[2];
-	char		stamp[32];
-	int			stamp_length;
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	size_t		digest_length = 0;
-	bool		ok;
 
+	if (signer == NULL)
+		return NULL;
 	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest_name, 0);
 	params[1] = OSSL_PARAM_construct_end();
-	stamp_length = snprintf(stamp, sizeof(stamp), ".%" PRId64 ".", timestamp);
+	signer->mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	signer->context = signer->mac != NULL ? EVP_MAC_CTX_new(signer->mac) : NULL;
+	if (signer->context != NULL && EVP_MAC_init(signer->context, key, key_length, params) == 1)
+		return signer;
+	mktg_signer_free(signer);
+	return NULL;
+}
 
-	ok = context != NULL &&
-		EVP_MAC_init(context, key, key_length, params) == 1 &&
-		EVP_MAC_update(context, (const unsigned char *) id, strlen(id)) == 1 &&
-		EVP_MAC_update(context, (const unsigned char *) stamp, (size_t) stamp_length) == 1 &&
-		(body_length == 0 ||
-		 EVP_MAC_update(context, (const unsigned char *) body, body_length) == 1) &&
-		EVP_MAC_final(context, digest, &digest_length, sizeof(digest)) == 1 &&
-		digest_length == DIGEST_LENGTH;
-	EVP_MAC_CTX_free(context);
-	EVP_MAC_free(mac);
+void
+mktg_signer_free(MktgSigner *signer)
+{
+	if (signer == NULL)
+		return;
+	EVP_MAC_CTX_free(signer->context);	/* which wipes the key */
+	EVP_MAC_free(signer->mac);
+	free(signer);
+}
+
+bool
+mktg_signer_sign(MktgSigner *signer, const char *id, int64_t timestamp,
+				 const char *body, size_t body_length, char out[64])
+{
+	EVP_MAC_CTX *context = signer->context;
+	char		stamp[32];
+	int			stamp_length = snprintf(stamp, sizeof(stamp), ".%" PRId64 ".", timestamp);
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	size_t		digest_length = 0;
 
 	out[0] = '\0';
-	if (!ok)
+	/* without a key it begins again with the one it has */
+	if (EVP_MAC_init(context, NULL, 0, NULL) != 1 ||
+		EVP_MAC_update(context, (const unsigned char *) id, strlen(id)) != 1 ||
+		EVP_MAC_update(context, (const unsigned char *) stamp, (size_t) stamp_length) != 1 ||
+		(body_length > 0 &&
+		 EVP_MAC_update(context, (const unsigned char *) body, body_length) != 1) ||
+		EVP_MAC_final(context, digest, &digest_length, sizeof(digest)) != 1 ||
+		digest_length != DIGEST_LENGTH)
 		return false;
 	memcpy(out, "v1,", 3);
 	/* 44 characters and a NUL */
 	EVP_EncodeBlock((unsigned char *) out + 3, digest, DIGEST_LENGTH);
 	return true;
+}
+
+bool
+mktg_webhook_sign(const unsigned char *key, size_t key_length,
+				  const char *id, int64_t timestamp,
+				  const char *body, size_t body_length, char out[64])
+{
+	MktgSigner *signer = mktg_signer_create(key, key_length);
+	bool		ok = signer != NULL && mktg_signer_sign(signer, id, timestamp, body, body_length, out);
+
+	mktg_signer_free(signer);
+	if (!ok)
+		out[0] = '\0';
+	return ok;
 }

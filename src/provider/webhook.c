@@ -49,7 +49,7 @@ typedef struct Webhook
 	char	   *allow_networks; /* NULL: none */
 	bool		allow_http;
 	int			n_keys;
-	Key			keys[MAX_KEYS];
+	MktgSigner *signers[MAX_KEYS];	/* used where requests are built, and nowhere else */
 } Webhook;
 
 /* what a handle keeps: header lines, linked once, written for each message */
@@ -183,6 +183,23 @@ webhook_check(const MktgSetting *settings, int n, char *why, size_t why_size)
 }
 
 static bool
+open_keys(Webhook *webhook, const char *secret)
+{
+	Key			keys[MAX_KEYS];
+	int			n = read_keys(secret, keys);
+	bool		ok = n > 0;
+
+	for (int i = 0; ok && i < n; i++)
+	{
+		webhook->signers[i] = mktg_signer_create(keys[i].bytes, (size_t) keys[i].length);
+		ok = webhook->signers[i] != NULL;
+	}
+	explicit_bzero(keys, sizeof(keys));
+	webhook->n_keys = n;
+	return ok;
+}
+
+static bool
 webhook_open(MktgProvider *provider, const MktgSetting *settings, int n,
 			 char *why, size_t why_size)
 {
@@ -198,13 +215,10 @@ webhook_open(MktgProvider *provider, const MktgSetting *settings, int n,
 	}
 	webhook->allow_http = strcmp(mktg_setting(settings, n, "allow_http", "false"), "true") == 0;
 	provider->http2 = strcmp(mktg_setting(settings, n, "http_version", "1.1"), "2") == 0;
-	webhook->n_keys = read_keys(mktg_setting(settings, n, "secret", ""), webhook->keys);
-	if (webhook->n_keys < 0)
-	{
-		snprintf(why, why_size, "credential \"secret\" cannot be read");
-		return false;
-	}
-	return true;
+	if (open_keys(webhook, mktg_setting(settings, n, "secret", "")))
+		return true;
+	snprintf(why, why_size, "credential \"secret\" cannot be read");
+	return false;
 }
 
 static void
@@ -214,7 +228,8 @@ webhook_close(MktgProvider *provider)
 
 	if (webhook == NULL)
 		return;
-	explicit_bzero(webhook->keys, sizeof(webhook->keys));
+	for (int i = 0; i < MAX_KEYS; i++)
+		mktg_signer_free(webhook->signers[i]);
 	free(webhook->url);
 	free(webhook->allow_networks);
 	free(webhook);
@@ -298,8 +313,7 @@ build_headers(const Webhook *webhook, Scratch *scratch, const MktgDelivery *deli
 	for (int i = 0; i < webhook->n_keys; i++)
 	{
 		*end++ = ' ';
-		if (!mktg_webhook_sign(webhook->keys[i].bytes, (size_t) webhook->keys[i].length,
-							   delivery->id, now, body->data, body->length, end))
+		if (!mktg_signer_sign(webhook->signers[i], delivery->id, now, body->data, body->length, end))
 			return false;
 		end += strlen(end);
 	}

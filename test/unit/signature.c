@@ -54,6 +54,26 @@ test_inline(void)
 	ok(mktg_webhook_sign(long_key, 64, "m", INT64_MIN, "x", 1, out), "signs the longest time");
 }
 
+/* what one signature leaves behind is not in the next */
+static void
+test_signer(void)
+{
+	unsigned char key[64];
+	char		out[64];
+	int			length = mktg_webhook_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", key);
+	MktgSigner *signer = mktg_signer_create(key, (size_t) length);
+
+	for (int i = 0; i < 2; i++)
+	{
+		ok(mktg_signer_sign(signer, "other", 1, "something else", 14, out), "a signer signs");
+		ok(mktg_signer_sign(signer, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330,
+							"{\"test\": 2432232314}", 20, out), "and again");
+		is_string(out, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "what the key alone would");
+	}
+	mktg_signer_free(signer);
+	mktg_signer_free(NULL);
+}
+
 static void
 secret(const char *text, int want, const char *name)
 {
@@ -120,6 +140,7 @@ int
 main(void)
 {
 	test_inline();
+	test_signer();
 	test_secrets();
 	test_cases();
 	return tap_done();
