@@ -127,7 +127,7 @@ read_plan(ReturnSetInfo *rsinfo, int64 campaign, int64 tenant, TimestampTz now)
 		"   ORDER BY r.from_position DESC LIMIT 1) r ON r.to_position >= m.position"
 		" CROSS JOIN LATERAL (SELECT coalesce(m.send_day, r.send_date) AS day) d"
 		" LEFT JOIN LATERAL (SELECT f.name, f.action FROM mktg.frequency_cap f WHERE f.tenant_id = m.tenant_id"
-		"   AND c.type <> 'transactional' AND (f.channel IS NULL OR f.channel = c.channel) AND (f.type IS NULL OR f.type = c.type)"
+		"   AND c.type <> 'transactional' AND c.channel <> 'ads' AND (f.channel IS NULL OR f.channel = c.channel) AND (f.type IS NULL OR f.type = c.type)"
 		"   AND (SELECT count(*) FROM mktg.contact_send x WHERE x.tenant_id = m.tenant_id AND x.contact_id = m.contact_id"
 		"     AND x.at > greatest(d.day::timestamp AT TIME ZONE n.time_zone, $3) - f.per"
 		"     AND (f.channel IS NULL OR x.channel = f.channel) AND (f.type IS NULL OR x.type = f.type)) >= f.messages"

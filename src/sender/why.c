@@ -228,7 +228,7 @@ time_gates(Answer *answer, int64 contact, int64 campaign, int64 tenant)
 		return;
 	}
 	/* one that has been counted is not counted against itself */
-	if (mktg_int32_at(0, F_ATTEMPTS) == 0 && !mktg_bool_at(0, F_IS_LEASED))
+	if (mktg_int32_at(0, F_ATTEMPTS) == 0 && !mktg_bool_at(0, F_IS_LEASED) && strcmp(touch.channel, "ads") != 0)
 		mktg_frequency_ask(&touch, 1, answer->now);
 	gate(answer, "frequency caps", !touch.over, !touch.skip,
 		 !touch.over ? "within" : touch.skip ? psprintf("%s: skipped", touch.cap) :

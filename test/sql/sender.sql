@@ -2,7 +2,7 @@
 \i test/setup.sql
 BEGIN;
 \i test/fixture.sql
-SELECT plan(106);
+SELECT plan(107);
 SET LOCAL mktg.clock = '2025-01-15 09:00+00';
 INSERT INTO mktg.tenant (tenant_id, name, time_zone) VALUES (71, 'India', 'Asia/Kolkata');
 SELECT mktg.create_template('hello', 'whatsapp', body => 'Hello'), mktg.create_template('hello', 'sms', body => 'Hello'), mktg.create_template('hello', 'whatsapp', body => 'Hello', tenant => 71) \g /dev/null
@@ -308,6 +308,7 @@ SELECT throws_ok(format('SELECT mktg.set_sender(%L, %L, %s)', 'x', 'box', argume
 SELECT throws_ok($$SELECT mktg.set_sender_pool('p', 0)$$, 'MK021', NULL, 'a pool for nobody');
 SELECT throws_ok($$SELECT mktg.set_frequency_cap('f', 1, '0')$$, 'MK024', NULL, 'a window of nothing');
 SELECT throws_ok($$SELECT mktg.set_frequency_cap('f', 1, '1 day', type => 'transactional')$$, 'MK024', NULL, 'a cap on transactional messages');
+SELECT throws_ok($$SELECT mktg.set_frequency_cap('f', 1, '1 day', channel => 'ads')$$, 'MK024', NULL, 'a cap on uploads to advertisers');
 SELECT throws_ok($$SELECT mktg.set_frequency_cap('f', 1, '1 day', action => 'drop')$$, 'MK024', NULL, 'an unknown action');
 SELECT throws_ok(format('SELECT mktg.set_delivery_limits(%s, max_bounce_rate => 1.5)', :draft), 'MK021', NULL, 'a share over one');
 SELECT throws_ok(format('SELECT mktg.set_delivery_limits(%s, max_age => ''-1 day'')', :draft), 'MK024', NULL, 'a negative age');
