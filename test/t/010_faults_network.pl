@@ -141,12 +141,23 @@ for my $f (@faults)
 		senders => { map { ("$f->{name}_$_" => "on_doubt => '$_'") } qw(hold retry) });
 }
 
+# mail is carried by threads that wait, so a name that is not answered is tried there, too
+if ($MktgNamespace::names)
+{
+	add_template($node, 'note', 'email', subject => 'Hello');
+	sql("CREATE SERVER mailname FOREIGN DATA WRAPPER mktg_provider
+		OPTIONS (driver 'smtp', host 'no-answer.example', tls 'none', connect_timeout_ms '1500', timeout_ms '${timeout}000')");
+	sql("SELECT mktg.set_sender('mailname', 'mailname', 'email', 'shop\@shop.example', on_doubt => 'hold')");
+}
+
 my $memory = worker_memory($node);
 my $start = sql('SELECT clock_timestamp()');
 for my $f (@faults)
 {
 	send_some($node, "$f->{name}_$_", $each) for qw(hold retry);
 }
+
+send_some($node, 'mailname', $each, channel => 'email') if $MktgNamespace::names;
 
 # what stalls for seconds holds up nobody
 wait_sql($node, 'postgres', 'SELECT count(*) >= ' . 4 * $each . ' FROM mktg.outbox WHERE lease IS NOT NULL');
@@ -199,6 +210,13 @@ SKIP:
 }
 SKIP:
 {
+	skip $MktgNamespace::why, 2 if !$MktgNamespace::names;
+	wait_sender($node, 'mailname', 'o.attempt > 0 AND o.lease IS NULL');
+	is_sender_queue($node, 'mailname', qr/^($each queued, waiting, \d: -\n?)+$/, 'by SMTP as well');
+	like(status_of($node, 'provider failures in the last hour'), qr/\bmailname retry: \d+ \(not sent: .*([Rr]esolv|timed out)/, 'and status() says why');
+}
+SKIP:
+{
 	skip $tls, 1 if !$nginx;
 	is(join(',', map { -s $faults{$_}{log} || 0 } qw(misnamed expired selfsigned)), '0,0,0', 'nothing went to a server with a bad certificate');
 }
@@ -217,6 +235,8 @@ for my $f (@faults)
 	next if $f->{class} eq 'sent' || ($f->{stub} && !$f->{tls});
 	sql("ALTER SERVER $f->{name} OPTIONS (SET url '$healthy->{url}')");
 }
+# nobody takes that mail here
+sql("SELECT mktg.cancel_campaign(campaign_id) FROM mktg.campaign WHERE channel = 'email'");
 wait_sql($node, 'postgres', 'WITH u AS (UPDATE mktg.outbox SET due = mktg.clock() WHERE lease IS NULL AND due > mktg.clock() RETURNING 1)
 	SELECT count(*) = 0 FROM mktg.outbox');
 for my $f (grep { $_->{class} ne 'sent' } @faults)
@@ -251,6 +271,11 @@ stub_mode($_->{stub}, $_->{modes}) for grep { $_->{stub} } @faults;
 sql("ALTER SERVER noname OPTIONS (SET url 'http://no-answer.example/hook')") if !$faults{noname}{skip};
 my @slow = grep { !$_->{skip} } @faults{qw(mute silent trickle handshake noname)};
 send_some($node, "$_->{name}_retry", $each, key => 'stop') for @slow;
+if ($MktgNamespace::names)
+{
+	add_template($node, 'last', 'email', subject => 'Hello');
+	sql("SELECT mktg.send(contact_id, 'last', sender => 'mailname') FROM mktg.contact WHERE contact_id < 5");
+}
 wait_sql($node, 'postgres', "SELECT count(*) >= 4 FROM mktg.outbox WHERE lease IS NOT NULL");
 $before = time;
 $node->stop('fast');
