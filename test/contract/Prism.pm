@@ -37,6 +37,7 @@ sub missing_prism
 	return 'node is not installed' unless find_tool('node');
 	return 'Prism is not installed (npm ci)' unless -e $prism;
 	return "$specs/openapi/prism/$document is not there" unless -r "$specs/openapi/prism/$document";
+	return 'Prism does not run with this node' if system("$prism --version > /dev/null 2>&1") != 0;
 	return;
 }
 
