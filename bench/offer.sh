@@ -111,7 +111,7 @@ fill()				# DATABASE REDEMPTIONS
 			SELECT 1, 1, i % 100000, i, 10002, 1000, now(), now(), 'committed', 'HOT', gen_random_uuid()::text, 'order-' || i, 'USD', '[{\"line\": 1, \"amount\": 10002, \"discount\": 1000}]'
 			  FROM generate_series(1, $2) i" \
 		-c 'ALTER TABLE mktg.redemption ADD PRIMARY KEY (tenant_id, redemption_id)' \
-		-c 'CREATE UNIQUE INDEX redemption_key ON mktg.redemption (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL' \
+		-c 'CREATE UNIQUE INDEX redemption_key ON mktg.redemption (tenant_id, idempotency_key)' \
 		-c "CREATE UNIQUE INDEX redemption_purchase ON mktg.redemption (tenant_id, purchase, offer_id) WHERE purchase IS NOT NULL AND status NOT IN ('released', 'expired')" \
 		-c 'VACUUM ANALYZE mktg.redemption' -c CHECKPOINT
 }

@@ -117,7 +117,8 @@ COMMENT ON COLUMN mktg.redemption.reversed IS 'how much of the discount refunds 
 COMMENT ON COLUMN mktg.redemption.period IS 'the period its use is counted in by offer_contact; NULL where the offer did not limit contacts';
 COMMENT ON COLUMN mktg.redemption.lines IS 'lines of the cart that were eligible, each with what was taken off it';
 COMMENT ON COLUMN mktg.redemption.refunds IS 'amounts of reverse_redemption() by the caller''s name of the refund';
-CREATE UNIQUE INDEX redemption_key ON mktg.redemption (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- not partial: a predicate would be compiled anew for every redemption
+CREATE UNIQUE INDEX redemption_key ON mktg.redemption (tenant_id, idempotency_key);
 -- the purchase first: what else was taken off it is asked for, too
 CREATE UNIQUE INDEX redemption_purchase ON mktg.redemption (tenant_id, purchase, offer_id)
     WHERE purchase IS NOT NULL AND status NOT IN ('released', 'expired');

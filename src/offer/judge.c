@@ -59,7 +59,8 @@ combines_with_priors(const MktgPricing *pricing, const MktgOffer *offer)
 		const MktgPrior *prior = &pricing->priors[i];
 		MktgOffer	other = {.code = prior->code, .stackable = prior->stackable, .combine_with = prior->combine_with};
 
-		if (prior->offer_id != offer->offer_id && !mktg_combine(offer, &other))
+		/* what was redeemed is not taken off again */
+		if (prior->offer_id == offer->offer_id || !mktg_combine(offer, &other))
 			return false;
 	}
 	return true;
@@ -214,7 +215,7 @@ decoy_scope(void)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 
-		decoy = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{\"items\": [\"a\", \"b\"], \"cities\": [\"a\"], \"routes\": [\"a\"],"
+		decoy = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{\"items\": [\"a\", \"b\"], \"cities\": [\"a\"], \"routes\": [\"a\"], \"fares\": [\"a\"], \"weekdays\": [1, 2],"
 																			 " \"channels\": [\"a\"], \"travel_window\": {\"start\": \"2000-01-01\"}}")));
 		MemoryContextSwitchTo(caller);
 	}

@@ -405,10 +405,32 @@ check_contact_limit(int64 promo, int64 tenant, const Definition *after, const De
 				 errhint("mktg.disable_promo() ends a promo.")));
 }
 
+static bool
+has_key(Jsonb *object, const char *key)
+{
+	JsonbValue	value;
+
+	return getKeyJsonValueFromContainer(&object->root, key, strlen(key), &value) != NULL;
+}
+
+/* What is left under the limits as they will be, shared out anew. */
+static void
+change_limits(int64 promo, int64 tenant, const Definition *after, const Definition *before, int64 revision)
+{
+	int64		uses;
+	int64		budget;
+
+	read_taken(promo, tenant, before, &uses, &budget);
+	uses = left_of(after, USAGE_LIMIT, "usage_limit", uses);
+	budget = left_of(after, BUDGET, "budget", budget);
+	mktg_share_slots(tenant, promo, revision, uses, budget);
+}
+
 /*
  * SQL: mktg.update_promo(promo bigint, changes jsonb, tenant bigint) returns void
  *
- * Redemptions wait until the transaction ends.  Errors: MK082 promo, MK021 a
+ * Where usage_limit or budget is among the changes, redemptions wait until the
+ * transaction ends.  Errors: MK082 promo, MK021 a
  * limit below what is used, and those of create_promo().
  */
 Datum
@@ -423,28 +445,27 @@ mktg_update_promo(PG_FUNCTION_ARGS)
 	Definition	after;
 	Definition	before;
 	MktgArg		args[NCOLUMNS + 3];
+	bool		limits;
 	int64		revision;
-	int64		uses;
-	int64		budget;
 
 	if (PG_ARGISNULL(1))
 		(void) mktg_text_argument(fcinfo, 1, "changes");
 	changes = PG_GETARG_JSONB_P(1);
 	check_keys(changes);
+	limits = has_key(changes, "usage_limit") || has_key(changes, "budget");
 	mktg_begin();
-	mktg_lock_slots(tenant, promo);
+	if (limits)
+		mktg_lock_slots(tenant, promo);
 	read_changed(promo, tenant, changes, &after, &before, &revision);
 	check_definition(&after, tenant, promo);
 	check_contact_limit(promo, tenant, &after, &before);
-	read_taken(promo, tenant, &before, &uses, &budget);
-	uses = left_of(&after, USAGE_LIMIT, "usage_limit", uses);
-	budget = left_of(&after, BUDGET, "budget", budget);
+	if (limits)
+		change_limits(promo, tenant, &after, &before, ++revision);
 	memcpy(args, after.columns, sizeof(after.columns));
 	args[NCOLUMNS] = MKTG_INT64(tenant);
 	args[NCOLUMNS + 1] = MKTG_INT64(promo);
-	args[NCOLUMNS + 2] = MKTG_INT64(revision + 1);
+	args[NCOLUMNS + 2] = MKTG_INT64(revision);
 	mktg_run(&query, args);
-	mktg_share_slots(tenant, promo, revision + 1, uses, budget);
 	mktg_end();
 	PG_RETURN_VOID();
 }

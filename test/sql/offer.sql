@@ -375,9 +375,11 @@ SELECT throws_ok($$SELECT * FROM mktg.best_offers(NULL, pg_temp.cart(1), ARRAY(S
 SELECT is((SELECT discount FROM mktg.redeem_promo('ten', NULL, pg_temp.cart(10000), 'stack', NULL)), 1000::bigint, 'redeemed one after the other for one purchase');
 SELECT is((SELECT discount FROM mktg.redeem_promo('thirty', NULL, pg_temp.cart(10000), 'stack', NULL)), 2700::bigint, 'each takes from what is left');
 SELECT is((SELECT discount FROM mktg.redeem_promo('five', NULL, pg_temp.cart(10000), 'stack', NULL)), 500::bigint, 'as best_offers() has it');
+SELECT is(pg_temp.check('TEN', pg_temp.cart(10000, '{"purchase": "stack"}')), 'ok 680', 'to ask for one of them again is to ask anew');
 SELECT is(pg_temp.check('LONE', pg_temp.cart(10000, '{"purchase": "stack"}')), 'stacking 0', 'what does not combine is refused');
 SELECT throws_ok($$SELECT mktg.redeem_promo('lone', NULL, pg_temp.cart(10000), 'stack', NULL)$$, 'MK080', 'promo code was refused', 'by redemption, too');
 SELECT is(mktg.quote(NULL, pg_temp.cart(10000, '{"purchase": "stack"}')) ->> 'redeemed', '4200', 'a quote knows what was taken off');
+SELECT is(pg_temp.best('{TEN}', pg_temp.cart(10000, '{"purchase": "stack"}')), 'TEN stacking 0', 'and nothing is taken off again');
 
 --
 -- codes that can be used once

@@ -68,6 +68,28 @@ my $session = $node->background_psql('postgres');
 is($session->query_safe(q(SELECT reason FROM mktg.validate_promo('M-AAAA-AAAA', NULL, '{"lines": [{"unit_price": 100}]}'))), 'unknown', 'a code that is none');
 sql("SELECT mktg.create_promo('MAAAAAAAA', 'percent', 10)");
 is($session->query_safe(q(SELECT reason FROM mktg.validate_promo('M-AAAA-AAAA', NULL, '{"lines": [{"unit_price": 100}]}'))), 'ok', 'until somebody makes it one');
+
+# what it knows of an offer, too, whoever changes it and however
+sql(<<'END');
+CREATE FUNCTION redeem() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT discount FROM mktg.redeem_promo('M-AAAA-AAAA', NULL, '{"lines": [{"unit_price": 100}]}', NULL, NULL));
+EXCEPTION
+    WHEN SQLSTATE 'MK080' THEN RETURN 'refused';
+END $$
+END
+sub redeem { return $session->query_safe('SELECT redeem()') }
+
+is(redeem(), '10', 'it is redeemed');
+sql("UPDATE mktg.offer SET value = 20 WHERE code = 'MAAAAAAAA'");
+is(redeem(), '20', 'at another value');
+sql("SELECT mktg.disable_promo(promo) FROM mktg.promo_list WHERE code = 'MAAAAAAAA'");
+is(redeem(), 'refused', 'disabled, it is refused');
+sql("SELECT mktg.disable_promo(promo, false) FROM mktg.promo_list WHERE code = 'MAAAAAAAA'");
+is(redeem(), '20', 'until it is not');
+sql("UPDATE mktg.tenant SET currency = 'INR'");
+is(redeem(), '20', 'a redemption after the tenant has another currency');
+is(sql('SELECT currency FROM mktg.redemption ORDER BY redemption_id DESC LIMIT 1'), 'INR', 'is in that one');
 $session->quit;
 
 $node->stop;
