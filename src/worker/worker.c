@@ -57,6 +57,7 @@
 #define POLL_MS			5000	/* a net for what no wake-up announced */
 #define RECORD_MS		5		/* longest wait of a finished message for company */
 #define HOUSEKEEPING_MS	1000
+#define IDLE_KEEPING_MS	100		/* the same with nothing under way; a busy worker may often be so for a moment */
 #define REPLAN_MS		5000	/* a plan made while the queue was empty does not suit a full one */
 #define FIRST_REST_MS	1000	/* after a failed transaction, doubling */
 #define LAST_REST_MS	30000
@@ -456,7 +457,9 @@ step(Loop *loop)
 	}
 	if (pump->sandbox_used || now >= loop->next_housekeeping)
 		pump->sandbox_used = mktg_hear_sandbox(mktg_now()) > 0;
-	if (now >= loop->next_housekeeping || (pump->used == pump->nfinished && !pump->more))
+	if (now >= loop->next_housekeeping ||
+		(pump->used == pump->nfinished && !pump->more &&
+		 TimestampTzPlusMilliseconds(now, HOUSEKEEPING_MS - IDLE_KEEPING_MS) >= loop->next_housekeeping))
 	{
 		(void) mktg_pause_over_limits();
 		mktg_sweep_cancelled();
