@@ -105,6 +105,7 @@ fill()				# DATABASE REDEMPTIONS
 	psql -X -q "${bench_options[@]}" -d postgres -c "CREATE DATABASE $1"
 	"${db[@]}" -o /dev/null -c 'CREATE EXTENSION mktg' -c 'SELECT mktg.install()' \
 		-c "SELECT mktg.create_promo('HOT', 'percent', 10, usage_limit => 1000000000)" \
+		-c 'CREATE SEQUENCE bench_key CACHE 100' \
 		-c 'ALTER TABLE mktg.redemption DROP CONSTRAINT redemption_pkey' \
 		-c 'DROP INDEX mktg.redemption_key, mktg.redemption_purchase' \
 		-c "INSERT INTO mktg.redemption (tenant_id, offer_id, contact_id, content_hash, eligible_subtotal, discount, reserved_at, committed_at, status, code, idempotency_key, purchase, currency, lines)
@@ -115,22 +116,28 @@ fill()				# DATABASE REDEMPTIONS
 		-c "CREATE UNIQUE INDEX redemption_purchase ON mktg.redemption (tenant_id, purchase, offer_id) WHERE purchase IS NOT NULL AND status NOT IN ('released', 'expired')" \
 		-c 'VACUUM ANALYZE mktg.redemption' -c CHECKPOINT
 }
-uses()				# DATABASE: uses a second
+uses()				# DATABASE KEYS: uses a second
 {
-	pgbench -n -M prepared -f "$out/purchase.pgbench" -c 4 -j 2 -T "$seconds" "${bench_options[@]}" "$1" 2> "$bench_tmp/pgbench.log" |
+	pgbench -n -M prepared -f "$out/$2.pgbench" -c 4 -j 2 -T "$seconds" "${bench_options[@]}" "$1" 2> "$bench_tmp/pgbench.log" |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }
 if [ "$past" -gt 0 ]; then
 	fill past_few 10000
 	fill past_many "$past"
-	echo "SELECT * FROM mktg.redeem_promo('HOT', NULL, '$cart', 'new-' || gen_random_uuid()::text, gen_random_uuid()::text);" > "$out/purchase.pgbench"
+	echo "SELECT * FROM mktg.redeem_promo('HOT', NULL, '$cart', NULL, 'z' || lpad(nextval('bench_key')::text, 12, '0'));" > "$out/ascending.pgbench"
+	redeem HOT > "$out/random.pgbench"
 	for ((round = 1; round <= rounds; round++)); do
-		for db in $([ $((round % 2)) = 0 ] && echo past_few past_many || echo past_many past_few); do
-			uses "$db" >> "$out/$db"
+		for keys in ascending random; do
+			for db in $([ $((round % 2)) = 0 ] && echo past_few past_many || echo past_many past_few); do
+				uses "$db" $keys >> "$out/$keys.$db"
+			done
 		done
 	done
 	echo
-	printf 'uses a second after 10,000 redemptions %.0f, after %d %.0f (4 clients)\n' "$(median < "$out/past_few")" "$past" "$(median < "$out/past_many")"
-	figure "cost of a use, many past redemptions to few" "$(ratio "$out/past_few" "$out/past_many")" 0.8..1.2
+	echo "cost of a use after $past redemptions, to one after 10,000 (4 clients)"
+	for keys in ascending random; do
+		printf '%s keys: %.0f uses a second after few, %.0f after many\n' $keys "$(median < "$out/$keys.past_few")" "$(median < "$out/$keys.past_many")"
+		figure "$keys idempotency keys" "$(ratio "$out/$keys.past_few" "$out/$keys.past_many")" 0.8..1.2
+	done
 fi
 [ "$bench_missed" = 0 ] || fail "$bench_missed figures missed"
