@@ -205,7 +205,7 @@ choose(const MktgPricing *pricing, const MktgOffer *offer, const MktgLeft *left,
 	return left->budget < verdict->discount ? MKTG_REASON_BUDGET : MKTG_REASON_OK;
 }
 
-/* For a code that does not exist: something to hold against the cart, as most offers have. */
+/* What is held against the cart for a code that does not exist: as much as most offers have. */
 static Jsonb *
 decoy_scope(void)
 {
@@ -215,11 +215,27 @@ decoy_scope(void)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 
-		decoy = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{\"items\": [\"a\", \"b\"], \"cities\": [\"a\"], \"routes\": [\"a\"], \"fares\": [\"a\"], \"weekdays\": [1, 2],"
-																			 " \"channels\": [\"a\"], \"travel_window\": {\"start\": \"2000-01-01\"}}")));
+		decoy = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+												   CStringGetDatum("{\"organizers\": [\"o1\", \"o2\"], \"items\": [\"i1\", \"i2\", \"i3\"], \"categories\": [\"c1\", \"c2\"],"
+																   " \"cities\": [\"c1\", \"c2\"], \"routes\": [\"r1\", \"r2\"], \"fares\": [\"f1\", \"f2\"], \"weekdays\": [1, 2],"
+																   " \"travel_window\": {\"start\": \"2000-01-01\", \"end\": \"2100-01-01\"},"
+																   " \"blackout\": [{\"start\": \"2000-01-01\", \"end\": \"2000-01-02\"}]}")));
 		MemoryContextSwitchTo(caller);
 	}
 	return decoy;
+}
+
+/* Refused sooner than a code that does not exist is an answer, too. */
+static void
+take_time(const MktgPricing *pricing, const MktgOffer *offer)
+{
+	Jsonb	   *decoy = decoy_scope();
+	MktgScope	scope;
+
+	if (offer->offer_id == 0 || VARSIZE(offer->scope) >= VARSIZE(decoy))
+		return;
+	if (mktg_read_scope(decoy, &pricing->surroundings, &scope) == NULL)
+		(void) mktg_scope_match(&scope, &pricing->cart, pricing->moment, palloc(pricing->cart.nlines * sizeof(bool)));
 }
 
 void
@@ -256,4 +272,6 @@ mktg_judge(MktgPricing *pricing, MktgOffer *offer, const MktgLeft *left, MktgVer
 	in_segment = !scope.lists[MKTG_SCOPE_SEGMENTS].given || in_segments(pricing, &scope);
 	is_first = !scope.first_purchase || is_first_purchase(pricing);
 	verdict->reason = choose(pricing, offer, left, verdict, answer, in_segment, is_first);
+	if (verdict->reason != MKTG_REASON_OK)
+		take_time(pricing, offer);
 }
