@@ -436,6 +436,10 @@ SELECT throws_ok('SELECT mktg.generate_codes(999999, 1)', 'MK082', NULL, 'an unk
 SELECT is(mktg.generate_codes(:codes, 16384, 'HALF', length => 4), 16384::bigint, 'half of all codes of a form, found among the other half');
 SELECT is((SELECT count(DISTINCT code) FROM mktg.promo_code WHERE code LIKE 'HALF____'), 16384::bigint, 'each once');
 SELECT throws_ok(format('SELECT mktg.generate_codes(%s, 1, ''HALF'', length => 4)', :codes), 'MK025', NULL, 'one more is too many');
+SELECT mktg.generate_codes(:codes, 16000, 'MANY', length => 4) \gset ignored_
+SELECT is(mktg.generate_codes(:codes, 310, 'MANY', length => 4, contacts => ARRAY(SELECT 801 + i % 20 FROM generate_series(0, 299) i)), 310::bigint, 'for contacts, where every second try is taken already');
+SELECT is((SELECT string_agg(DISTINCT n::text, ' ') FROM (SELECT count(*) AS n FROM mktg.promo_code WHERE code LIKE 'MANY____' AND contact_id IS NOT NULL GROUP BY contact_id HAVING count(*) > 0) x), '15', 'each contact has its codes');
+SELECT is((SELECT count(*) FROM mktg.promo_code WHERE code LIKE 'MANY____'), 16310::bigint, 'and the rest is anybody''s');
 SELECT mktg.create_promo(NULL, 'percent', 10) AS single \gset
 SELECT mktg.generate_codes(:single, 1, 'SINGLE') \gset ignored_
 SELECT is(pg_temp.best('{}'), NULL, 'an offer with such codes alone is not automatic');
