@@ -295,15 +295,14 @@ mktg_expire_reservations(int64 tenant, int64 offer, int64 contact, int64 redempt
 }
 
 bool
-mktg_has_overdue(int64 tenant, int64 offer, int64 contact, TimestampTz now)
+mktg_has_overdue(int64 tenant, int64 offer, TimestampTz now)
 {
 	static MktgQuery query = {
-		.sql = "SELECT 1 FROM mktg.redemption WHERE tenant_id = $1 AND offer_id = $2 AND status = 'reserved' AND expires_at <= $4"
-		" AND ($3 = 0 OR contact_id = $3) LIMIT 1",
-		.fresh = true, .nargs = 4, .argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID}
+		.sql = "SELECT 1 FROM mktg.redemption WHERE tenant_id = $1 AND offer_id = $2 AND status = 'reserved' AND expires_at <= $3 LIMIT 1",
+		.fresh = true, .nargs = 3, .argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID}
 	};
 
-	return mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(offer), MKTG_INT64(contact), MKTG_TIME(now)) > 0;
+	return mktg_call(&query, MKTG_INT64(tenant), MKTG_INT64(offer), MKTG_TIME(now)) > 0;
 }
 
 void

@@ -218,7 +218,7 @@ extern void mktg_share_slots(int64 tenant, int64 offer, int64 revision, int64 us
  */
 extern int64 mktg_expire_reservations(int64 tenant, int64 offer, int64 contact, int64 redemption,
 									  TimestampTz now, int64 *budget);
-extern bool mktg_has_overdue(int64 tenant, int64 offer, int64 contact, TimestampTz now);
+extern bool mktg_has_overdue(int64 tenant, int64 offer, TimestampTz now);
 
 /* Ends all that are over; the part of maintain(). */
 extern void mktg_expire_all(TimestampTz now);

@@ -390,7 +390,7 @@ take_limited(MktgOffer *offer, int64 uses, int64 budget, TimestampTz at, bool *s
 		if (*stale)
 			return MKTG_REASON_OK;
 		reason = missing(offer, slots.all_uses, slots.all_budget, uses, budget);
-		if (reason != MKTG_REASON_OK && !mktg_has_overdue(offer->tenant_id, offer->offer_id, 0, mktg_over_at(at)))
+		if (reason != MKTG_REASON_OK && !mktg_has_overdue(offer->tenant_id, offer->offer_id, mktg_over_at(at)))
 			return reason;
 	}
 	return take_from_all(offer, &slots, uses, budget, at, stale);
