@@ -27,12 +27,16 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "provider/transport.h"
 
 #define EVENTS_AT_ONCE		256
 #define IDLE_CONNECTIONS	1024L	/* kept open over all providers; one that is closed was opened for one message */
+
+#define MOST_CONNECTIONS	4096L
+#define FILES_WANTED		(3 * MOST_CONNECTIONS)
 
 /* What epoll and libcurl want of one descriptor; an array by descriptor. */
 typedef struct Watch
@@ -72,9 +76,33 @@ static int	set_timer(CURLM *multi, long timeout_ms, void *data);
 
 /* ---- life ---- */
 
+/*
+ * Connections there may be: half of the files the process may have open, for
+ * the database wants the rest.  Where there may be more than there are, they
+ * are asked for.  Requests beyond that wait inside libcurl.
+ */
+static long
+most_connections(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 100;
+	if (limit.rlim_cur < FILES_WANTED && limit.rlim_cur < limit.rlim_max)
+	{
+		struct rlimit more = limit;
+
+		more.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			limit = more;
+	}
+	return limit.rlim_cur < 2 * MOST_CONNECTIONS ? (long) limit.rlim_cur / 2 : MOST_CONNECTIONS;
+}
+
 static bool
 create_multi(MktgNetwork *network)
 {
+	long		most = most_connections();
 	CURLM	   *multi = curl_multi_init();
 
 	network->multi = multi;
@@ -84,7 +112,8 @@ create_multi(MktgNetwork *network)
 		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
 		curl_multi_setopt(multi, CURLMOPT_TIMERDATA, network) == CURLM_OK &&
 		curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX) == CURLM_OK &&
-		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS) == CURLM_OK;
+		curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, most) == CURLM_OK &&
+		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, most < IDLE_CONNECTIONS ? most : IDLE_CONNECTIONS) == CURLM_OK;
 }
 
 /* Watches for requests that come in.  Edge-triggered, it need not be read. */

@@ -71,6 +71,7 @@
 typedef struct Loop
 {
 	Pump	   *pump;
+	WaitEventSet *events;		/* latch and transport: kept, for a wait must not want a descriptor */
 	int			slot;			/* in shared memory */
 	bool		recovered;		/* what a dead predecessor left is settled */
 	bool		woken;
@@ -112,6 +113,8 @@ static bool worth_recording(const Pump *pump);
 static int	deliveries_awaited(const Pump *pump);
 static bool step_due(const Loop *loop, TimestampTz now);
 static long wait_ms(const Loop *loop, TimestampTz now);
+static WaitEventSet *make_events(pgsocket transport);
+static int	wait_for_events(Loop *loop, long timeout);
 static void end_worker(Loop *loop);
 static void plan_next_claim(Loop *loop);
 static void report_activity(Loop *loop);
@@ -149,6 +152,7 @@ mktg_worker_main(Datum main_arg)
 	}
 	before_shmem_exit(close_pump, (Datum) 0);
 	loop.pump = open_pump = mktg_pump_create(WORKER_NUMBER);
+	loop.events = make_events(mktg_transport_fd(loop.pump->transport));
 
 	for (;;)
 	{
@@ -161,10 +165,7 @@ mktg_worker_main(Datum main_arg)
 			mktg_pump_start(loop.pump, !stop_wanted);
 
 		mktg_transport_await(loop.pump->transport, deliveries_awaited(loop.pump));
-		events = WaitLatchOrSocket(MyLatch,
-								   WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								   mktg_transport_fd(loop.pump->transport),
-								   wait_ms(&loop, GetCurrentTimestamp()), PG_WAIT_EXTENSION);
+		events = wait_for_events(&loop, wait_ms(&loop, GetCurrentTimestamp()));
 		if (events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
@@ -348,6 +349,33 @@ wait_ms(const Loop *loop, TimestampTz now)
 	if (transport >= 0)
 		wait = Min(wait, transport);
 	return Min(wait, 1000);
+}
+
+static WaitEventSet *
+make_events(pgsocket transport)
+{
+#if PG_VERSION_NUM >= 170000
+	WaitEventSet *events = CreateWaitEventSet(NULL, 3);
+#else
+	WaitEventSet *events = CreateWaitEventSet(TopMemoryContext, 3);
+#endif
+
+	AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(events, WL_SOCKET_READABLE, transport, NULL, NULL);
+	return events;
+}
+
+static int
+wait_for_events(Loop *loop, long timeout)
+{
+	WaitEvent	occurred[3];
+	int			n = WaitEventSetWait(loop->events, timeout, occurred, lengthof(occurred), PG_WAIT_EXTENSION);
+	int			events = 0;
+
+	for (int i = 0; i < n; i++)
+		events |= occurred[i].events;
+	return events;
 }
 
 /* ---- what ---- */
@@ -548,8 +576,8 @@ end_worker(Loop *loop)
 
 	while (pump->under_way > 0 && GetCurrentTimestamp() < end)
 	{
-		(void) WaitLatchOrSocket(NULL, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 mktg_transport_fd(pump->transport), 10, PG_WAIT_EXTENSION);
+		if (wait_for_events(loop, 10) & WL_LATCH_SET)
+			ResetLatch(MyLatch);
 		mktg_pump_drive(pump);
 	}
 	mktg_pump_hang_up(pump);
