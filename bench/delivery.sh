@@ -6,7 +6,7 @@
 # mktg.send() to the wire. Runs are interleaved; figures are medians of a
 # round's ratios.
 #
-#	[ROUNDS=3] [MESSAGES=100000] [MAILS=20000] [IN_FLIGHT="64 256 1024"] bench/delivery.sh
+#	[ROUNDS=3] [MESSAGES=100000] [MAILS=20000] [IN_FLIGHT="64 256"] bench/delivery.sh
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=bench/delivery_lib.sh
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-3}
 messages=${MESSAGES:-100000}
 mails=${MAILS:-20000}
-in_flight=${IN_FLIGHT:-64 256 1024}
+in_flight=${IN_FLIGHT:-64 256}
 sends=100
 request=1250	# bytes of the JSON around a body
 connections=16	# of the references
