@@ -263,3 +263,10 @@ mktg_mail_encoding(const char *text, size_t length)
 		return "7bit";
 	return escapes > length / 6 ? "base64" : "quoted-printable";
 }
+
+bool
+mktg_mail_same_parts(const MktgDelivery *one, const MktgDelivery *two)
+{
+	return (one->body_length > 0) == (two->body_length > 0) &&
+		(one->html_length > 0) == (two->html_length > 0);
+}

@@ -31,6 +31,9 @@ extern bool mktg_mail_address_safe(const char *address);
 /* Can the delivery be mailed?  If not, its outcome says the first thing that is in the way. */
 extern bool mktg_mail_check(MktgDelivery *delivery);
 
+/* Have both a text, or none, and the same of html: may one request carry them? */
+extern bool mktg_mail_same_parts(const MktgDelivery *one, const MktgDelivery *two);
+
 /* adds a text with every line end as CRLF */
 extern void mktg_mail_lines(MktgBuffer *out, const char *text, size_t length);
 

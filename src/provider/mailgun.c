@@ -204,13 +204,6 @@ text_size(const MktgDelivery *delivery)
 	return delivery->subject_length + delivery->body_length + delivery->html_length;
 }
 
-static bool
-same_parts(const MktgDelivery *one, const MktgDelivery *two)
-{
-	return (one->body_length > 0) == (two->body_length > 0) &&
-		(one->html_length > 0) == (two->html_length > 0);
-}
-
 /* Enters an address; false if it is there already, in whatever case. */
 static bool
 enter_address(const char *slots[ADDRESS_SLOTS], const char *address)
@@ -248,7 +241,7 @@ mailgun_fit(const MktgProvider *provider, MktgDelivery *const *deliveries, int n
 
 		most = here < most ? here : most;
 		total += text_size(deliveries[i]);
-		if ((i > 0 && (i >= most || total > MAX_TEXTS || !same_parts(deliveries[i], deliveries[0]))) ||
+		if ((i > 0 && (i >= most || total > MAX_TEXTS || !mktg_mail_same_parts(deliveries[i], deliveries[0]))) ||
 			!enter_address(addresses, deliveries[i]->address))
 			return i;
 	}

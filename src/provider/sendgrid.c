@@ -259,13 +259,6 @@ text_size(const MktgDelivery *delivery)
 	return delivery->body_length + delivery->html_length;
 }
 
-static bool
-same_parts(const MktgDelivery *one, const MktgDelivery *two)
-{
-	return (one->body_length > 0) == (two->body_length > 0) &&
-		(one->html_length > 0) == (two->html_length > 0);
-}
-
 /* What the texts of several messages have in common. */
 typedef struct Shared
 {
@@ -333,7 +326,7 @@ sendgrid_fit(const MktgProvider *provider, MktgDelivery *const *deliveries, int 
 		int			here = mktg_api_most(deliveries[i]->attempt);
 
 		most = here < most ? here : most;
-		if (i >= most || !same_parts(deliveries[i], deliveries[0]) || !share(&shared, deliveries[i]))
+		if (i >= most || !mktg_mail_same_parts(deliveries[i], deliveries[0]) || !share(&shared, deliveries[i]))
 			break;
 	}
 	free_shared(&shared);

@@ -58,14 +58,13 @@ mktg_frequency_ask(MktgTouch *touches, int n, TimestampTz now)
 	static MktgQuery query = MKTG_QUERY(
 		"SELECT DISTINCT ON (u.i) u.i::integer, f.name, f.action = 'skip',"
 		"  (SELECT s.at FROM mktg.contact_send s WHERE s.tenant_id = u.tenant_id AND s.contact_id = u.contact_id AND s.at > u.now - f.per"
-		"     AND (f.channel IS NULL OR s.channel = f.channel) AND (f.type IS NULL OR s.type = f.type)"
+		"     AND " MKTG_SQL_CAP_MEANS("f", "s")
 		"    ORDER BY s.at OFFSET k.n - f.messages LIMIT 1) + f.per AS until"
 		" FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY AS u (tenant_id, contact_id, campaign_id, ref, now, channel, type, i)"
-		" JOIN mktg.frequency_cap f ON f.tenant_id = u.tenant_id AND (f.channel IS NULL OR f.channel = u.channel)"
-		"  AND (f.type IS NULL OR f.type = u.type)"
+		" JOIN mktg.frequency_cap f ON f.tenant_id = u.tenant_id AND " MKTG_SQL_CAP_MEANS("f", "u")
 		" CROSS JOIN LATERAL (SELECT count(*) AS n FROM mktg.contact_send s"
 		"   WHERE s.tenant_id = u.tenant_id AND s.contact_id = u.contact_id AND s.at > u.now - f.per"
-		"    AND (f.channel IS NULL OR s.channel = f.channel) AND (f.type IS NULL OR s.type = f.type)) k"
+		"    AND " MKTG_SQL_CAP_MEANS("f", "s") ") k"
 		" WHERE k.n >= f.messages ORDER BY u.i, f.action = 'skip' DESC, until DESC, f.name",
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
 	MktgColumns columns = columns_of(touches, n, now);

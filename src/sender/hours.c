@@ -29,6 +29,16 @@ mktg_any_time(const MktgHours *hours)
 	return !hours->quiet && hours->weekdays == MKTG_EVERY_WEEKDAY;
 }
 
+MktgHours
+mktg_hours_at(uint64 row, int column)
+{
+	return (MktgHours)
+	{
+		.quiet = !mktg_null_at(row, column), .quiet_from = mktg_int64_at(row, column),
+			.quiet_until = mktg_int64_at(row, column + 1), .weekdays = mktg_int32_at(row, column + 2)
+	};
+}
+
 pg_tz *
 mktg_zone_or(const char *name, pg_tz *fallback)
 {

@@ -117,7 +117,7 @@ read_plan(ReturnSetInfo *rsinfo, int64 campaign, int64 tenant, TimestampTz now)
 		"    > s.monthly_budget - CASE WHEN date_trunc('month', d.day) = date_trunc('month', $3 AT TIME ZONE n.time_zone)"
 		"       THEN s.spent_this_month ELSE 0 END,"
 		"  s.cost_per_message, p.time_zone, n.time_zone, c.type, s.quiet_from, s.quiet_until,"
-		"  coalesce((SELECT sum(1 << (w - 1)) FROM unnest(s.weekdays) w), 127)::integer, c.expires_at"
+		"  " MKTG_SQL_WEEKDAYS("s") ", c.expires_at"
 		" FROM mktg.campaign c JOIN mktg.tenant n ON n.tenant_id = c.tenant_id"
 		" JOIN mktg.sender_status s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id"
 		" JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id AND m.status IN ('pending', 'queued')"
@@ -127,10 +127,10 @@ read_plan(ReturnSetInfo *rsinfo, int64 campaign, int64 tenant, TimestampTz now)
 		"   ORDER BY r.from_position DESC LIMIT 1) r ON r.to_position >= m.position"
 		" CROSS JOIN LATERAL (SELECT coalesce(m.send_day, r.send_date) AS day) d"
 		" LEFT JOIN LATERAL (SELECT f.name, f.action FROM mktg.frequency_cap f WHERE f.tenant_id = m.tenant_id"
-		"   AND c.type <> 'transactional' AND c.channel <> 'ads' AND (f.channel IS NULL OR f.channel = c.channel) AND (f.type IS NULL OR f.type = c.type)"
+		"   AND " MKTG_SQL_COUNTED("c") " AND " MKTG_SQL_CAP_MEANS("f", "c")
 		"   AND (SELECT count(*) FROM mktg.contact_send x WHERE x.tenant_id = m.tenant_id AND x.contact_id = m.contact_id"
 		"     AND x.at > greatest(d.day::timestamp AT TIME ZONE n.time_zone, $3) - f.per"
-		"     AND (f.channel IS NULL OR x.channel = f.channel) AND (f.type IS NULL OR x.type = f.type)) >= f.messages"
+		"     AND " MKTG_SQL_CAP_MEANS("f", "x") ") >= f.messages"
 		"   ORDER BY f.action = 'skip' DESC, f.name LIMIT 1) f ON true"
 		" WHERE c.tenant_id = $2 AND c.campaign_id = $1 ORDER BY m.position NULLS FIRST, m.contact_id";
 	Oid			types[] = {INT8OID, INT8OID, TIMESTAMPTZOID};
@@ -162,10 +162,7 @@ read_plan(ReturnSetInfo *rsinfo, int64 campaign, int64 tenant, TimestampTz now)
 static void
 put_row(ReturnSetInfo *rsinfo, uint64 row, pg_tz *tenant_zone)
 {
-	MktgHours	hours = {
-		.quiet = !mktg_null_at(row, R_QUIET_FROM), .quiet_from = mktg_int64_at(row, R_QUIET_FROM),
-		.quiet_until = mktg_int64_at(row, R_QUIET_UNTIL), .weekdays = mktg_int32_at(row, R_WEEKDAYS)
-	};
+	MktgHours	hours = mktg_hours_at(row, R_QUIET_FROM);
 	bool		transactional = strcmp(mktg_text_at(row, R_TYPE), "transactional") == 0;
 	bool		planned = !mktg_null_at(row, R_DAY);
 	TimestampTz earliest = (TimestampTz) mktg_int64_at(row, R_EARLIEST);

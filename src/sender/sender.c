@@ -410,7 +410,7 @@ mktg_set_frequency_cap(PG_FUNCTION_ARGS)
 		"INSERT INTO mktg.contact_send (tenant_id, contact_id, campaign_id, ref, at, channel, type)"
 		" SELECT m.tenant_id, m.contact_id, m.campaign_id, m.ref, coalesce(m.sent_at, m.queued_at), c.channel, c.type"
 		"  FROM mktg.campaign c JOIN mktg.message m ON m.tenant_id = c.tenant_id AND m.campaign_id = c.campaign_id"
-		" WHERE c.tenant_id = $1 AND c.type <> 'transactional' AND c.channel <> 'ads'"
+		" WHERE c.tenant_id = $1 AND " MKTG_SQL_COUNTED("c")
 		"  AND (m.status IN ('sent', 'delivered', 'read', 'in_doubt') OR m.status = 'queued' AND EXISTS"
 		"    (SELECT FROM mktg.outbox o WHERE o.tenant_id = m.tenant_id AND o.campaign_id = m.campaign_id"
 		"      AND o.contact_id = m.contact_id AND o.ref = m.ref AND o.attempt > 0))"

@@ -35,6 +35,12 @@ typedef struct MktgHours
 
 extern bool mktg_any_time(const MktgHours *hours);
 
+/* A sender's, of a row of the last result: quiet_from, quiet_until and MKTG_SQL_WEEKDAYS from that column on. */
+extern MktgHours mktg_hours_at(uint64 row, int column);
+
+/* Weekdays of row "s" of mktg.sender as MktgHours has them. */
+#define MKTG_SQL_WEEKDAYS(s) "coalesce((SELECT sum(1 << (d - 1)) FROM unnest(" s ".weekdays) d), 127)::integer"
+
 /*
  * The first instant from "at" on that the clock of the zone allows; "at"
  * itself where it does.  Needs no SPI.
@@ -114,6 +120,13 @@ extern void mktg_allowances_spend(MktgAllowances *all);
 	" THEN " s ".warmup[greatest(" day " - " s ".warmup_start, 0) + 1] END)"
 
 /* ---- frequency.c: caps on contacts ---- */
+
+/* Do messages of campaign row "c" count at all? */
+#define MKTG_SQL_COUNTED(c) "(" c ".type <> 'transactional' AND " c ".channel <> 'ads')"
+
+/* Is cap row "f" about row "r" with channel and type? */
+#define MKTG_SQL_CAP_MEANS(f, r) "(" f ".channel IS NULL OR " f ".channel = " r ".channel)" \
+	" AND (" f ".type IS NULL OR " f ".type = " r ".type)"
 
 typedef struct MktgTouch
 {

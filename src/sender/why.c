@@ -127,7 +127,7 @@ load_facts(int64 contact, int64 campaign, int64 tenant, TimestampTz now)
 		"  EXISTS (SELECT FROM mktg.sender d JOIN mktg.pool_contact x ON x.tenant_id = d.tenant_id AND x.pool_id = d.pool_id"
 		"    WHERE d.tenant_id = s.tenant_id AND d.sender_id = s.sender_id AND x.contact_id = p.contact_id AND x.at > $4 - interval '24 hours'),"
 		"  s.rate_per_second::text, s.quiet_from, s.quiet_until,"
-		"  coalesce((SELECT sum(1 << (d - 1)) FROM unnest(s.weekdays) d), 127)::integer,"
+		"  " MKTG_SQL_WEEKDAYS("s") ","
 		"  CASE WHEN m.contact_id IS NULL AND c.target_audience IS NOT NULL THEN mktg.matches(p.contact_id, c.target_audience, tenant => c.tenant_id) END"
 		" FROM mktg.campaign c"
 		" JOIN mktg.contact p ON p.tenant_id = c.tenant_id AND p.contact_id = $2"
@@ -204,11 +204,7 @@ schedule_gate(Answer *answer)
 static void
 time_gates(Answer *answer, int64 contact, int64 campaign, int64 tenant)
 {
-	MktgHours	hours = {
-		.quiet = !mktg_null_at(0, F_QUIET_FROM), .quiet_from = mktg_int64_at(0, F_QUIET_FROM),
-		.quiet_until = mktg_int64_at(0, F_QUIET_UNTIL),
-		.weekdays = mktg_null_at(0, F_WEEKDAYS) ? MKTG_EVERY_WEEKDAY : mktg_int32_at(0, F_WEEKDAYS)
-	};
+	MktgHours	hours = mktg_hours_at(0, F_QUIET_FROM);
 	const char *zone_name = mktg_text_at(0, mktg_null_at(0, F_CONTACT_ZONE) ? F_TENANT_ZONE : F_CONTACT_ZONE);
 	pg_tz	   *zone = mktg_zone_or(mktg_text_at(0, F_CONTACT_ZONE), mktg_find_zone(mktg_text_at(0, F_TENANT_ZONE)));
 	TimestampTz allowed = is_transactional() ? answer->now : mktg_next_allowed(answer->now, &hours, zone);

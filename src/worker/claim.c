@@ -61,7 +61,7 @@ static void rotate_equals(MktgClaim *claim, uint32 rotation);
 static void look_at_rows(MktgClaim *claim, int most, bool suspect);
 static void lock_caps(MktgClaim *claim, MktgAllowances *allowances);
 static void limit_lane(MktgClaim *claim, MktgLane *lane, MktgAllowance *allowance);
-static void decide(MktgClaim *claim, const MktgAllowances *allowances, Decisions *decisions);
+static void decide(MktgClaim *claim, MktgAllowances *allowances, Decisions *decisions);
 static void ask_frequency(MktgClaim *claim, Decisions *decisions, bool *settled);
 static void lease(MktgClaim *claim, MktgAllowances *allowances, Decisions *decisions, const bool *settled);
 static void carry_out(const MktgClaim *claim, int worker, const Decisions *decisions);
@@ -79,9 +79,9 @@ mktg_claim_lanes(MktgClaim *claim, uint32 rotation)
 		"  " MKTG_SQL_ON_DOUBT("c", "s") " = 'hold',"
 		"  n.today, o.due, u.due, coalesce(u.contact_id, 0), c.type, s.fallback::text, a.resting_until,"
 		"  s.monthly_budget IS NOT NULL, coalesce(s.pool_id, 0), n.time_zone, s.quiet_from, s.quiet_until,"
-		"  coalesce((SELECT sum(1 << (d - 1)) FROM unnest(s.weekdays) d), 127)::integer,"
-		"  c.type <> 'transactional' AND c.channel <> 'ads' AND EXISTS (SELECT FROM mktg.frequency_cap f WHERE f.tenant_id = c.tenant_id"
-		"   AND (f.channel IS NULL OR f.channel = c.channel) AND (f.type IS NULL OR f.type = c.type))"
+		"  " MKTG_SQL_WEEKDAYS("s") ","
+		"  " MKTG_SQL_COUNTED("c") " AND EXISTS (SELECT FROM mktg.frequency_cap f WHERE f.tenant_id = c.tenant_id"
+		"   AND " MKTG_SQL_CAP_MEANS("f", "c") ")"
 		" FROM mktg.campaign c"
 		" JOIN mktg.sender s ON s.tenant_id = c.tenant_id AND s.sender_id = c.sender_id AND s.is_active"
 		" LEFT JOIN mktg.template t ON t.tenant_id = c.tenant_id AND t.template_id = c.template_id"
@@ -209,12 +209,7 @@ read_lane(MktgLane *lane, uint64 row)
 	lane->zone = mktg_find_zone(mktg_text_at(row, 27));
 	lane->hours.weekdays = MKTG_EVERY_WEEKDAY;
 	if (strcmp(lane->type, "transactional") != 0)
-	{
-		lane->hours.quiet = !mktg_null_at(row, 28);
-		lane->hours.quiet_from = mktg_int64_at(row, 28);
-		lane->hours.quiet_until = mktg_int64_at(row, 29);
-		lane->hours.weekdays = mktg_int32_at(row, 30);
-	}
+		lane->hours = mktg_hours_at(row, 28);
 	lane->frequency_caps = mktg_bool_at(row, 31);
 	lane->room = INT_MAX;
 }
@@ -408,7 +403,7 @@ defer(Decisions *decisions, uint64 row, TimestampTz until)
 
 /* The rows are in SPI_tuptable, and the order of the questions is that of mktg.why(). */
 static void
-decide(MktgClaim *claim, const MktgAllowances *allowances, Decisions *decisions)
+decide(MktgClaim *claim, MktgAllowances *allowances, Decisions *decisions)
 {
 	static const Oid dropped_types[] = {TIDOID, TEXTOID};
 	static const Oid deferred_types[] = {TIDOID, TIMESTAMPTZOID};
@@ -441,7 +436,7 @@ decide(MktgClaim *claim, const MktgAllowances *allowances, Decisions *decisions)
 	}
 	ask_frequency(claim, decisions, settled);
 	SPI_tuptable = rows;
-	lease(claim, (MktgAllowances *) allowances, decisions, settled);
+	lease(claim, allowances, decisions, settled);
 	claim->handled = claim->nleased + decisions->dropped.n + decisions->deferred.n;
 }
 

@@ -38,29 +38,6 @@ static MktgTransport *transport;
 
 /* ---- the stub ---- */
 
-static bool
-read_request(int fd, char *text, size_t size)
-{
-	size_t		length = 0;
-
-	for (;;)
-	{
-		ssize_t		n = read(fd, text + length, size - 1 - length);
-		char	   *end;
-		char	   *header;
-
-		if (n <= 0)
-			return false;
-		length += (size_t) n;
-		text[length] = '\0';
-		end = strstr(text, "\r\n\r\n");
-		header = strcasestr(text, "\r\nContent-Length:");
-		if (end != NULL && header != NULL &&
-			length >= (size_t) (end + 4 - text) + (size_t) atol(header + 17))
-			return true;
-	}
-}
-
 static void
 reply(int fd, int status, const char *body)
 {
@@ -101,7 +78,7 @@ serve(int fd, StubShared *shared, const void *argument)
 
 	(void) shared;
 	(void) argument;
-	while (read_request(fd, text, sizeof(text)))
+	while (stub_read_request(fd, text, sizeof(text)))
 	{
 		char	   *bearer = strstr(text, "\r\nAuthorization: Bearer ya29.");
 		int			token = bearer != NULL ? atoi(bearer + 29) : 0;

@@ -51,6 +51,31 @@ stub_abort(const char *what)
 	abort();
 }
 
+/* Reads a request to the end of its body into "text"; false at the end of the connection. */
+__attribute__((unused))
+static bool
+stub_read_request(int fd, char *text, size_t size)
+{
+	size_t		length = 0;
+
+	for (;;)
+	{
+		ssize_t		n = read(fd, text + length, size - 1 - length);
+		char	   *end;
+		char	   *header;
+
+		if (n <= 0)
+			return false;
+		length += (size_t) n;
+		text[length] = '\0';
+		end = strstr(text, "\r\n\r\n");
+		header = strcasestr(text, "\r\nContent-Length:");
+		if (end != NULL && header != NULL &&
+			length >= (size_t) (end + 4 - text) + (size_t) atol(header + 17))
+			return true;
+	}
+}
+
 __attribute__((unused))
 static int
 stub_listen(int *port)

@@ -16,30 +16,6 @@
 
 /* ---- the server ---- */
 
-/* Reads a request to the end of its body into "text"; false at the end of the connection. */
-static bool
-read_request(int fd, char *text, size_t size)
-{
-	size_t		length = 0;
-
-	for (;;)
-	{
-		ssize_t		n = read(fd, text + length, size - 1 - length);
-		char	   *end;
-		char	   *header;
-
-		if (n <= 0)
-			return false;
-		length += (size_t) n;
-		text[length] = '\0';
-		end = strstr(text, "\r\n\r\n");
-		header = strcasestr(text, "\r\nContent-Length:");
-		if (end != NULL && header != NULL &&
-			length >= (size_t) (end + 4 - text) + (size_t) atol(header + 17))
-			return true;
-	}
-}
-
 static void
 reply(int fd, const char *status, const char *headers, const char *body)
 {
@@ -95,7 +71,7 @@ serve_http(int fd, StubShared *shared, const void *argument)
 	int			in_connection = 0;
 
 	(void) argument;
-	while (read_request(fd, text, sizeof(text)))
+	while (stub_read_request(fd, text, sizeof(text)))
 	{
 		char		path[100] = "";
 
