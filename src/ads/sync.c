@@ -65,7 +65,7 @@ mktg_sync_segment(PG_FUNCTION_ARGS)
 	int64		segment = mktg_int64_argument(fcinfo, 0, "segment");
 	char	   *sender_name = mktg_text_argument(fcinfo, 1, "sender");
 	char	   *audience = mktg_text_argument(fcinfo, 2, "audience");
-	char	   *name = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *name = mktg_optional_text(fcinfo, 3);
 	int64		tenant = mktg_int64_argument(fcinfo, 4, "tenant");
 	int64		campaign;
 	int64		members;

@@ -204,6 +204,12 @@ mktg_text_argument(FunctionCallInfo fcinfo, int n, const char *what)
 	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+char *
+mktg_optional_text(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
 int64
 mktg_int64_argument(FunctionCallInfo fcinfo, int n, const char *what)
 {

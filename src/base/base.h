@@ -47,6 +47,7 @@ extern int32 mktg_tenant_day(TimestampTz at, int64 tenant);
  * Numbers alike.  "what" is the argument's name.
  */
 extern char *mktg_text_argument(FunctionCallInfo fcinfo, int n, const char *what);
+extern char *mktg_optional_text(FunctionCallInfo fcinfo, int n);	/* NULL stays NULL */
 extern int64 mktg_int64_argument(FunctionCallInfo fcinfo, int n, const char *what);
 
 /* Decimals of a currency, by its code of ISO 4217: 10 to this many minor units are a major one. */

@@ -83,7 +83,7 @@ mktg_create_campaign(PG_FUNCTION_ARGS)
 		(void) mktg_compile_rules(PG_GETARG_JSONB_P(9), mktg_now(), tenant);
 	if (!PG_ARGISNULL(2))
 		template_id = mktg_find_template(text_to_cstring(PG_GETARG_TEXT_PP(2)), channel, tenant);
-	sender = mktg_find_sender(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),
+	sender = mktg_find_sender(mktg_optional_text(fcinfo, 3),
 							  channel, tenant);
 
 	mktg_call(&query, MKTG_TEXT(name), MKTG_TEXT(channel),

@@ -83,8 +83,12 @@ extern void mktg_complete_campaigns(int64 tenant, TimestampTz now);
 
 /* ---- limits.c ---- */
 
-/* Pauses campaigns whose bounces or complaints pass their limits; gives their number. */
-extern uint64 mktg_pause_over_limits(void);
+/* Pauses active campaigns of their own accord; columns tenant, campaign, reason. */
+extern const Oid mktg_pause_types[3];
+extern void mktg_pause_campaigns(const MktgColumns *campaigns);
+
+/* Those whose bounces or complaints pass their limits. */
+extern void mktg_pause_over_limits(void);
 
 /* ---- message.c ---- */
 

@@ -20,6 +20,8 @@
 /* fewer messages than these say nothing of a rate */
 #define LEAST_SAMPLE	"100"
 
+const Oid	mktg_pause_types[3] = {INT8OID, INT8OID, TEXTOID};
+
 PG_FUNCTION_INFO_V1(mktg_set_delivery_limits);
 
 static void
@@ -75,14 +77,31 @@ mktg_set_delivery_limits(PG_FUNCTION_ARGS)
 }
 
 /*
- * Pauses campaigns that bounce, or annoy, more than they may.  One whose row
- * somebody holds is left for the next time: the caller may hold its messages.
+ * One whose row somebody holds is left for the next time: the caller may hold
+ * its messages.
  */
-uint64
+void
+mktg_pause_campaigns(const MktgColumns *campaigns)
+{
+	static MktgQuery query = MKTG_QUERY(
+		"WITH mine AS MATERIALIZED (SELECT c.tenant_id, c.campaign_id, p.reason FROM mktg.campaign c"
+		"   JOIN (SELECT tenant_id, campaign_id, min(reason) AS reason FROM unnest($1, $2, $3)"
+		"     AS u (tenant_id, campaign_id, reason) GROUP BY 1, 2) p"
+		"    ON p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id"
+		"  WHERE c.status = 'active' FOR NO KEY UPDATE OF c SKIP LOCKED)"
+		" UPDATE mktg.campaign c SET status = 'paused', pause_reason = m.reason FROM mine m"
+		"  WHERE c.tenant_id = m.tenant_id AND c.campaign_id = m.campaign_id",
+		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID);
+
+	mktg_run_columns(&query, campaigns);
+}
+
+/* Those that bounce, or annoy, more than they may. */
+void
 mktg_pause_over_limits(void)
 {
 	static MktgQuery query = MKTG_QUERY(
-		"WITH over AS MATERIALIZED (SELECT c.tenant_id, c.campaign_id,"
+		"SELECT * FROM (SELECT c.tenant_id, c.campaign_id,"
 		"    CASE WHEN n.sent + n.bounced >= " LEAST_SAMPLE " AND n.bounced > c.max_bounce_rate * (n.sent + n.bounced)"
 		"      THEN format('bounces: %s of %s, over %s', n.bounced, n.sent + n.bounced, c.max_bounce_rate)"
 		"     WHEN n.sent >= " LEAST_SAMPLE " AND x.n > c.max_complaint_rate * n.sent"
@@ -92,12 +111,15 @@ mktg_pause_over_limits(void)
 		"     FROM mktg._campaign_count k WHERE k.tenant_id = c.tenant_id AND k.campaign_id = c.campaign_id) n"
 		"  CROSS JOIN LATERAL (SELECT count(*) AS n FROM mktg.complaint k"
 		"     WHERE c.max_complaint_rate IS NOT NULL AND k.tenant_id = c.tenant_id AND k.campaign_id = c.campaign_id) x"
-		"  WHERE c.status = 'active' AND (c.max_bounce_rate IS NOT NULL OR c.max_complaint_rate IS NOT NULL)),"
-		" mine AS MATERIALIZED (SELECT c.tenant_id, c.campaign_id, o.reason FROM over o"
-		"   JOIN mktg.campaign c ON c.tenant_id = o.tenant_id AND c.campaign_id = o.campaign_id AND c.status = 'active'"
-		"  WHERE o.reason IS NOT NULL FOR NO KEY UPDATE OF c SKIP LOCKED)"
-		" UPDATE mktg.campaign c SET status = 'paused', pause_reason = m.reason FROM mine m"
-		"  WHERE c.tenant_id = m.tenant_id AND c.campaign_id = m.campaign_id");
+		"  WHERE c.status = 'active' AND (c.max_bounce_rate IS NOT NULL OR c.max_complaint_rate IS NOT NULL)) o"
+		" WHERE o.reason IS NOT NULL");
+	MktgColumns over = MKTG_COLUMNS(mktg_pause_types);
+	uint64		count = mktg_run(&query, NULL);
 
-	return mktg_run(&query, NULL);
+	for (uint64 i = 0; i < count; i++)
+		mktg_columns_add(&over, (MktgArg[])
+						 {
+							 MKTG_INT64(mktg_int64_at(i, 1)), MKTG_INT64(mktg_int64_at(i, 2)), MKTG_TEXT(mktg_text_at(i, 3))
+						 });
+	mktg_pause_campaigns(&over);
 }

@@ -336,7 +336,7 @@ mktg_send(PG_FUNCTION_ARGS)
 	mktg_require_object(fcinfo, 2, "variables");
 	key.ref = mktg_message_ref(fcinfo, 4, "idempotency key");
 	key.campaign_id = find_stream(template_name, channel,
-								  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)), tenant);
+								  mktg_optional_text(fcinfo, 5), tenant);
 	mktg_enqueue(&key, channel, MKTG_FCARG(2), false);
 	id = mktg_keep_text(mktg_message_id(&key));
 	mktg_end();

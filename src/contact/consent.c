@@ -91,7 +91,7 @@ mktg_unsubscribe(PG_FUNCTION_ARGS)
 				   INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
 	int64		contact = mktg_int64_argument(fcinfo, 0, "contact");
 	char	   *channel = mktg_text_argument(fcinfo, 1, "channel");
-	char	   *topic = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *topic = mktg_optional_text(fcinfo, 2);
 	char	   *reason = optional_remark(fcinfo, 3, "reason");
 	int64		tenant = mktg_int64_argument(fcinfo, 4, "tenant");
 

@@ -127,7 +127,7 @@ mktg_commit_redemption(PG_FUNCTION_ARGS)
 										"  purchase = coalesce(purchase, $3)"
 										" WHERE tenant_id = $1 AND redemption_id = $2", INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID);
 	int64		id = mktg_int64_argument(fcinfo, 0, "redemption");
-	char	   *purchase = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *purchase = mktg_optional_text(fcinfo, 1);
 	TimestampTz at = PG_ARGISNULL(2) ? mktg_now() : PG_GETARG_TIMESTAMPTZ(2);
 	int64		tenant = mktg_int64_argument(fcinfo, 3, "tenant");
 	Redemption	redemption;
@@ -227,7 +227,7 @@ mktg_reverse_redemption(PG_FUNCTION_ARGS)
 {
 	int64		id = mktg_int64_argument(fcinfo, 0, "redemption");
 	bool		whole = PG_ARGISNULL(1);
-	char	   *refund = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *refund = mktg_optional_text(fcinfo, 2);
 	TimestampTz at = PG_ARGISNULL(3) ? mktg_now() : PG_GETARG_TIMESTAMPTZ(3);
 	int64		tenant = mktg_int64_argument(fcinfo, 4, "tenant");
 	Redemption	redemption;

@@ -501,7 +501,7 @@ mktg_set_credential(PG_FUNCTION_ARGS)
 	hide_statement();
 	server_name = mktg_text_argument(fcinfo, 0, "server");
 	name = mktg_text_argument(fcinfo, 1, "name");
-	value = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	value = mktg_optional_text(fcinfo, 2);
 	PreventCommandIfReadOnly("mktg.set_credential()");
 
 	server = require_provider(server_name);

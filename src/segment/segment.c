@@ -115,7 +115,7 @@ mktg_create_segment(PG_FUNCTION_ARGS)
 	char	   *name = mktg_text_argument(fcinfo, 0, "name");
 	Jsonb	   *rules = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
 	char	   *kind = mktg_text_argument(fcinfo, 2, "kind");
-	char	   *description = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *description = mktg_optional_text(fcinfo, 3);
 	int64		tenant = mktg_int64_argument(fcinfo, 4, "tenant");
 	bool		dynamic = strcmp(kind, "dynamic") == 0;
 	int64		segment;

@@ -58,12 +58,6 @@ PG_FUNCTION_INFO_V1(mktg_set_sender_pool);
 PG_FUNCTION_INFO_V1(mktg_set_frequency_cap);
 PG_FUNCTION_INFO_V1(mktg_drop_frequency_cap);
 
-static char *
-optional_text(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 /* The normal form of an e-mail address; an error if it is none. */
 static char *
 mailbox(const char *what, const char *address)
@@ -289,12 +283,12 @@ mktg_set_sender(PG_FUNCTION_ARGS)
 										NUMERICOID, TIMEOID, TIMEOID, INT2ARRAYOID, DATEOID);
 	char	   *name = mktg_text_argument(fcinfo, ARG_NAME, "name");
 	char	   *provider = mktg_text_argument(fcinfo, ARG_PROVIDER, "provider");
-	char	   *channel = optional_text(fcinfo, ARG_CHANNEL);
-	char	   *from_address = optional_text(fcinfo, ARG_FROM_ADDRESS);
-	char	   *from_name = optional_text(fcinfo, ARG_FROM_NAME);
-	char	   *reply_to = optional_text(fcinfo, ARG_REPLY_TO);
-	char	   *on_doubt = optional_text(fcinfo, ARG_ON_DOUBT);
-	char	   *fallback = optional_text(fcinfo, ARG_FALLBACK);
+	char	   *channel = mktg_optional_text(fcinfo, ARG_CHANNEL);
+	char	   *from_address = mktg_optional_text(fcinfo, ARG_FROM_ADDRESS);
+	char	   *from_name = mktg_optional_text(fcinfo, ARG_FROM_NAME);
+	char	   *reply_to = mktg_optional_text(fcinfo, ARG_REPLY_TO);
+	char	   *on_doubt = mktg_optional_text(fcinfo, ARG_ON_DOUBT);
+	char	   *fallback = mktg_optional_text(fcinfo, ARG_FALLBACK);
 	int64		tenant = mktg_int64_argument(fcinfo, ARG_TENANT, "tenant");
 	MktgArg		pool;
 	int64		sender;
@@ -314,7 +308,7 @@ mktg_set_sender(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_MKTG_INVALID_VALUE),
 				 errmsg("on_doubt \"%s\" does not exist", on_doubt),
 				 errhint("It is hold, retry, or NULL, which leaves it to the campaign's type.")));
-	pool = find_pool(optional_text(fcinfo, ARG_POOL), tenant);
+	pool = find_pool(mktg_optional_text(fcinfo, ARG_POOL), tenant);
 
 	mktg_call(&query, MKTG_INT64(tenant), MKTG_TEXT(name), MKTG_TEXT(provider), MKTG_TEXT(channel),
 			  MKTG_TEXT(from_address), MKTG_TEXT(from_name), MKTG_TEXT(reply_to),
@@ -418,9 +412,9 @@ mktg_set_frequency_cap(PG_FUNCTION_ARGS)
 		" ON CONFLICT DO NOTHING", INT8OID, TIMESTAMPTZOID, INTERVALOID);
 	static MktgQuery window_query = MKTG_QUERY("SELECT $1 > '0' AND $1 <= '366 days'", INTERVALOID);
 	char	   *name = mktg_text_argument(fcinfo, 0, "name");
-	char	   *channel = optional_text(fcinfo, 3);
-	char	   *type = optional_text(fcinfo, 4);
-	char	   *action = PG_ARGISNULL(5) ? "defer" : optional_text(fcinfo, 5);
+	char	   *channel = mktg_optional_text(fcinfo, 3);
+	char	   *type = mktg_optional_text(fcinfo, 4);
+	char	   *action = PG_ARGISNULL(5) ? "defer" : mktg_optional_text(fcinfo, 5);
 	int64		tenant = mktg_int64_argument(fcinfo, 6, "tenant");
 
 	mktg_begin();

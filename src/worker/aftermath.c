@@ -23,7 +23,6 @@
 
 static const Oid failure_types[] = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 static const Oid suppression_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
-static const Oid pause_types[] = {INT8OID, INT8OID, TEXTOID};
 static const Oid refund_types[] = {INT8OID, INT8OID, DATEOID};
 static const Oid rest_types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID};
 static const Oid inbox_types[] = {
@@ -39,7 +38,7 @@ mktg_aftermath_begin(Aftermath *aftermath)
 {
 	aftermath->failures = (MktgColumns) MKTG_COLUMNS(failure_types);
 	aftermath->suppressions = (MktgColumns) MKTG_COLUMNS(suppression_types);
-	aftermath->pauses = (MktgColumns) MKTG_COLUMNS(pause_types);
+	aftermath->pauses = (MktgColumns) MKTG_COLUMNS(mktg_pause_types);
 	aftermath->sandbox = (MktgColumns) MKTG_COLUMNS(sandbox_types);
 	aftermath->inbox = (MktgColumns) MKTG_COLUMNS(inbox_types);
 	aftermath->delivered = (MktgColumns) MKTG_COLUMNS(mktg_report_types);
@@ -181,16 +180,6 @@ mktg_aftermath_store(const Aftermath *aftermath)
 		" SELECT tenant_id, channel, mktg.address_hash(address), reason, at"
 		"  FROM unnest($1, $2, $3, $4, $5) AS u (tenant_id, channel, address, at, reason) ON CONFLICT DO NOTHING",
 		INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID);
-	/* one whose row somebody holds is left for the next time: the caller may hold its messages */
-	static MktgQuery pause_query = MKTG_QUERY(
-		"WITH mine AS MATERIALIZED (SELECT c.tenant_id, c.campaign_id, p.reason FROM mktg.campaign c"
-		"   JOIN (SELECT tenant_id, campaign_id, min(reason) AS reason FROM unnest($1, $2, $3)"
-		"     AS u (tenant_id, campaign_id, reason) GROUP BY 1, 2) p"
-		"    ON p.tenant_id = c.tenant_id AND p.campaign_id = c.campaign_id"
-		"  WHERE c.status = 'active' FOR NO KEY UPDATE OF c SKIP LOCKED)"
-		" UPDATE mktg.campaign c SET status = 'paused', pause_reason = m.reason FROM mine m"
-		"  WHERE c.tenant_id = m.tenant_id AND c.campaign_id = m.campaign_id",
-		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID);
 	static MktgQuery sandbox_query = MKTG_QUERY(
 		"INSERT INTO mktg.sandbox_message (tenant_id, campaign_id, contact_id, ref, attempt, channel, address, sender,"
 		"  subject, html, body, outcome, sent_at, report, report_at)"
@@ -228,7 +217,7 @@ mktg_aftermath_store(const Aftermath *aftermath)
 
 	mktg_run_columns(&failure_query, &aftermath->failures);
 	mktg_run_columns(&suppression_query, &aftermath->suppressions);
-	mktg_run_columns(&pause_query, &aftermath->pauses);
+	mktg_pause_campaigns(&aftermath->pauses);
 	mktg_run_columns(&sandbox_query, &aftermath->sandbox);
 	mktg_run_columns(&inbox_query, &aftermath->inbox);
 	(void) mktg_apply_reports(&aftermath->delivered);

@@ -683,7 +683,7 @@ mktg_pump_record(Pump *pump)
 	mktg_ways_note(pump, &aftermath);
 	mktg_aftermath_store(&aftermath);
 	if (bounced)
-		(void) mktg_pause_over_limits();
+		mktg_pause_over_limits();
 }
 
 /* The record has committed: the slots are free. */

@@ -35,7 +35,7 @@ mktg_claim_sql(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	mktg_begin();
-	(void) mktg_pause_over_limits();
+	mktg_pause_over_limits();
 	mktg_claim_lanes(&claim, 0);
 	if (claim.nlanes > 0)
 		mktg_claim_rows(&claim, PG_ARGISNULL(0) ? 1 : PG_GETARG_INT16(0), most, false);
@@ -76,7 +76,7 @@ mktg_record_sql(PG_FUNCTION_ARGS)
 	TimestampTz now = mktg_now();
 	MktgRecord	record = {
 		.lease = mktg_int64_argument(fcinfo, 1, "lease"), .at = now, .due = now,
-		.reason = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3))
+		.reason = mktg_optional_text(fcinfo, 3)
 	};
 	MktgMessageKey key;
 	uint64		count;

@@ -489,7 +489,7 @@ step(Loop *loop)
 		(pump->used == pump->nfinished && !pump->more &&
 		 TimestampTzPlusMilliseconds(now, HOUSEKEEPING_MS - IDLE_KEEPING_MS) >= loop->next_housekeeping))
 	{
-		(void) mktg_pause_over_limits();
+		mktg_pause_over_limits();
 		mktg_sweep_cancelled();
 		mktg_complete_campaigns(0, mktg_now());
 		loop->next_housekeeping = TimestampTzPlusMilliseconds(now, HOUSEKEEPING_MS);
